@@ -1,0 +1,28 @@
+//! A run of blocks that were flushed together. Its borders are fixed once, and the same for everybody for ever.
+
+use bytes::Bytes;
+
+use super::block::Seq;
+use super::event::Event;
+
+/// One append to the log.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Seq of the first block.
+    pub first: Seq,
+    /// When the frame was flushed, in milliseconds since the cast began.
+    pub at_ms: u64,
+    /// The blocks' bytes, end to end.
+    pub bytes: Bytes,
+    /// Where each block ends in `bytes`.
+    pub ends: Vec<u32>,
+    /// What the blocks mean, in order, each with the seq of its block.
+    pub events: Vec<(Seq, Event)>,
+}
+
+impl Frame {
+    /// Seq of the last block.
+    pub fn last(&self) -> Seq {
+        self.first + self.ends.len() as Seq - 1
+    }
+}

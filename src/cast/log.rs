@@ -1,0 +1,285 @@
+//! The in-memory log of one cast. History and live are the same read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::block::Seq;
+use super::end::{End, Outcome};
+use super::event::Event;
+use super::fold::Fold;
+use super::frame::Frame;
+use super::reel::Reel;
+use crate::crypto::{Sha256, hex};
+
+/// How many renderings a log can keep beside the raw bytes.
+pub const RENDERINGS_MAX: usize = 4;
+
+/// A rendering of the log for the wire. A frame is rendered once, on first demand; all viewers share the bytes.
+pub trait Rendering: Sync {
+    /// Which of the log's places this rendering has, below [`RENDERINGS_MAX`].
+    fn slot(&self) -> usize;
+    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>);
+    fn end(&self, end: &End, out: &mut Vec<u8>);
+}
+
+/// What to read: the provider's bytes, or a rendering of them.
+#[derive(Clone, Copy)]
+pub enum Source {
+    Raw,
+    Rendered(&'static dyn Rendering),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Raw => f.write_str("Raw"),
+            Source::Rendered(rendering) => write!(f, "Rendered({})", rendering.slot()),
+        }
+    }
+}
+
+/// A frame, or what of it lies behind a cursor.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// The previous id in the log + 1; behind a cursor inside the frame, the cursor + 1.
+    pub from: Seq,
+    /// The events behind the cursor, each with the seq of its block.
+    pub events: &'a [(Seq, Event)],
+}
+
+/// What there is behind a cursor.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// Whole frames, up to and including the block `upto`. No bytes when those blocks mean nothing in this view.
+    Batch { bytes: Bytes, upto: Seq },
+    /// Nothing yet.
+    Pending,
+    /// Everything was read; this is the end, rendered.
+    End { bytes: Bytes, end: Arc<End> },
+    /// The content was erased.
+    Gone,
+}
+
+/// Frames and their renderings.
+#[derive(Debug)]
+pub struct Log {
+    frames: Vec<Entry>,
+    raw: Reel,
+    reels: [Option<Reel>; RENDERINGS_MAX],
+    ends: [Option<Bytes>; RENDERINGS_MAX],
+    hash: Sha256,
+    fold: Fold,
+    /// The last block that has events: the last id that viewers of events see.
+    last_id: Seq,
+    heap_bytes: usize,
+    end: Option<Arc<End>>,
+    erased: bool,
+}
+
+/// A frame in the log; its bytes are in the raw reel.
+#[derive(Debug)]
+struct Entry {
+    first: Seq,
+    last: Seq,
+    from: Seq,
+    ends: Box<[u32]>,
+    events: Box<[(Seq, Event)]>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            frames: Vec::new(),
+            raw: Reel::default(),
+            reels: [const { None }; RENDERINGS_MAX],
+            ends: [const { None }; RENDERINGS_MAX],
+            hash: Sha256::default(),
+            fold: Fold::default(),
+            last_id: 0,
+            heap_bytes: 0,
+            end: None,
+            erased: false,
+        }
+    }
+}
+
+impl Log {
+    /// Seq of the last block: the number of blocks.
+    pub fn tail(&self) -> Seq {
+        self.raw.tail()
+    }
+
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.raw.len() as u64
+    }
+
+    pub fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    pub fn end(&self) -> Option<&Arc<End>> {
+        self.end.as_ref()
+    }
+
+    /// SHA-256 over all bytes so far, in hexadecimal.
+    pub fn hash(&self) -> String {
+        hex(&self.hash.clone().finish())
+    }
+
+    /// Bytes of memory that this log retains.
+    pub fn memory(&self) -> usize {
+        let rendered: usize = self.reels.iter().flatten().map(Reel::len).sum();
+        self.raw.len() + rendered + self.heap_bytes
+    }
+
+    pub fn append(&mut self, frame: Frame) {
+        assert!(self.end.is_none(), "nothing is appended after the end");
+        assert_eq!(frame.first, self.tail() + 1, "seqs continue");
+        assert_eq!(
+            frame.ends.last().copied(),
+            u32::try_from(frame.bytes.len()).ok(),
+            "blocks fill their frame"
+        );
+        self.hash.update(&frame.bytes);
+        self.raw.push(frame.last(), |out| out.extend_from_slice(&frame.bytes));
+        let entry = Entry {
+            first: frame.first,
+            last: frame.last(),
+            from: self.last_id + 1,
+            ends: frame.ends.into(),
+            events: frame.events.into(),
+        };
+        for (seq, event) in &entry.events {
+            self.fold.apply(event);
+            self.last_id = *seq;
+            self.heap_bytes += 2 * event.heap_bytes() + size_of::<(Seq, Event)>();
+        }
+        self.heap_bytes += size_of::<Entry>() + size_of_val(&*entry.ends);
+        self.frames.push(entry);
+    }
+
+    /// The end that this log would have now.
+    pub fn conclude(&self, outcome: Outcome, at_ms: u64) -> Arc<End> {
+        Arc::new(End {
+            why: outcome.why,
+            message: outcome.message,
+            finish: self.fold.finish().map(str::to_owned),
+            usage: self.fold.usage,
+            blocks: self.tail(),
+            bytes: self.bytes(),
+            hash: self.hash(),
+            at_ms,
+        })
+    }
+
+    /// Appends the end.
+    pub fn finish(&mut self, end: Arc<End>) {
+        assert!(self.end.is_none(), "a stream has one end");
+        self.end = Some(end);
+    }
+
+    /// Forgets the content, for good. What is known about it (its end, its size) stays with the end alone.
+    pub fn erase(&mut self) {
+        *self = Self { end: self.end.take(), erased: true, ..Self::default() };
+    }
+
+    pub fn is_erased(&self) -> bool {
+        self.erased
+    }
+
+    /// What lies behind `after`: whole frames up to `bytes_max` (one at least), the rest of a frame when `after` is
+    /// inside of it, or the end.
+    pub fn read(&mut self, source: Source, after: Seq, bytes_max: usize) -> Read {
+        if self.erased {
+            return Read::Gone;
+        }
+        if after >= self.tail() {
+            return self.read_end(source);
+        }
+        let entry = &self.frames[self.frames.partition_point(|entry| entry.last <= after)];
+        assert!(
+            entry.first - 1 <= after && after < entry.last,
+            "the frame holds the block behind the cursor"
+        );
+        if after >= entry.first {
+            return Read::Batch { upto: entry.last, bytes: self.read_rest(source, entry, after) };
+        }
+        let slice = match source {
+            Source::Raw => self.raw.read(after, bytes_max),
+            Source::Rendered(rendering) => {
+                let reel = self.reels[rendering.slot()].get_or_insert_default();
+                let rendered = self.frames.partition_point(|entry| entry.last <= reel.tail());
+                for entry in &self.frames[rendered..] {
+                    let part = Part { from: entry.from, events: &entry.events };
+                    reel.push(entry.last, |out| rendering.frame(&part, out));
+                }
+                reel.read(after, bytes_max)
+            }
+        };
+        let slice = slice.expect("there are frames behind the cursor");
+        Read::Batch { bytes: slice.bytes, upto: slice.upto }
+    }
+
+    /// The rest of a frame, rendered afresh for a cursor inside of it.
+    fn read_rest(&self, source: Source, entry: &Entry, after: Seq) -> Bytes {
+        let mut out = Vec::new();
+        match source {
+            Source::Raw => {
+                let frame = self.raw.slice(entry.first - 1, entry.last);
+                let start = entry.ends[(after - entry.first) as usize] as usize;
+                return frame.slice(start..);
+            }
+            Source::Rendered(rendering) => {
+                let first = entry.events.partition_point(|(seq, _)| *seq <= after);
+                rendering.frame(&Part { from: after + 1, events: &entry.events[first..] }, &mut out);
+            }
+        }
+        out.into()
+    }
+
+    fn read_end(&mut self, source: Source) -> Read {
+        let Some(end) = self.end.clone() else { return Read::Pending };
+        let bytes = match source {
+            Source::Raw => Bytes::new(),
+            Source::Rendered(rendering) => self.ends[rendering.slot()]
+                .get_or_insert_with(|| {
+                    let mut out = Vec::new();
+                    rendering.end(&end, &mut out);
+                    out.into()
+                })
+                .clone(),
+        };
+        Read::End { bytes, end }
+    }
+
+    /// The block that holds the byte at `offset`, as a cursor before it, and how many of its bytes to skip.
+    /// `None` beyond the tail.
+    pub fn at_offset(&self, offset: u64) -> Option<(Seq, usize)> {
+        if offset > self.bytes() {
+            return None;
+        }
+        let offset = offset as usize;
+        let frame = self.frames.partition_point(|entry| self.raw.offset(entry.last) <= offset);
+        let Some(entry) = self.frames.get(frame) else { return Some((self.tail(), 0)) };
+        let inside = offset - self.raw.offset(entry.first - 1);
+        let block = entry.ends.partition_point(|end| *end as usize <= inside);
+        let begin = block.checked_sub(1).map_or(0, |before| entry.ends[before] as usize);
+        Some((entry.first - 1 + block as Seq, inside - begin))
+    }
+
+    /// How many bytes lie before the block behind `after`.
+    pub fn offset(&self, after: Seq) -> u64 {
+        let frame = self.frames.partition_point(|entry| entry.last <= after);
+        let Some(entry) = self.frames.get(frame) else { return self.bytes() };
+        let inside = match after.checked_sub(entry.first) {
+            Some(index) => entry.ends[index as usize] as usize,
+            None => 0,
+        };
+        (self.raw.offset(entry.first - 1) + inside) as u64
+    }
+}

@@ -1,0 +1,136 @@
+//! The command line.
+
+mod check;
+mod demo;
+mod healthcheck;
+mod key;
+mod serve;
+pub mod simulate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use toml::Value;
+
+use crate::config::Sources;
+
+/// An AI token-stream fan-out gateway: one POST, one ordered log, any number of viewers
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(Settings),
+    /// Run gateway and simulated provider in one, with streams to look at; needs no key and no file
+    Demo(demo::Options),
+    /// Run the simulated provider alone
+    Simulate(simulate::Options),
+    /// Make an API key: prints it, and what to put into the configuration
+    Key(key::Options),
+    /// Validate a configuration without running it
+    Check(check::Options),
+    /// Ask a running gateway whether it is well; for containers
+    Healthcheck(healthcheck::Options),
+}
+
+/// The configuration, and what overrides it.
+#[derive(Debug, Args)]
+struct Settings {
+    /// Configuration file (TOML)
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+    /// Address of the public listener
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address of the operations listener
+    #[arg(long, value_name = "ADDR")]
+    ops_listen: Option<String>,
+    /// A provider that speaks as OpenAI does, as in local=http://127.0.0.1:11434/v1
+    #[arg(long, value_name = "NAME=URL")]
+    provider: Vec<String>,
+    /// Listen beyond loopback although there are no keys
+    #[arg(long)]
+    insecure_open: bool,
+    /// Log level, or levels by target
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+impl Settings {
+    fn sources(&self) -> Sources {
+        let mut flags = Vec::new();
+        let mut flag = |key, value: &Option<String>| {
+            flags.extend(value.clone().map(|value| (key, Value::String(value))));
+        };
+        flag("http.listen", &self.listen);
+        flag("ops.listen", &self.ops_listen);
+        flag("log.level", &self.log);
+        if self.insecure_open {
+            flags.push(("auth.insecure_open", Value::Boolean(true)));
+        }
+        Sources {
+            file: self.config.clone(),
+            variables: std::env::vars().collect(),
+            flags,
+            providers: self.provider.clone(),
+        }
+    }
+}
+
+/// Exit code of a command that was used wrongly, or a configuration that cannot be.
+const USAGE: u8 = 2;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, format!("the runtime does not start: {error}")),
+    };
+    runtime.block_on(async {
+        match command {
+            Command::Serve(settings) => serve::run(&settings.sources()).await,
+            Command::Demo(options) => demo::run(options).await,
+            Command::Simulate(options) => simulate::run(options).await,
+            Command::Key(options) => key::run(&options),
+            Command::Check(options) => check::run(&options),
+            Command::Healthcheck(options) => healthcheck::run(&options).await,
+        }
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "what went wrong belongs on standard error")]
+fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("tokencast: {message}");
+    ExitCode::from(code)
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn say(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// A client for loopback and gateways: no proxy, and an own crypto provider.
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("the system's certificates can be read")
+}
+
+/// Returns on the first SIGTERM or SIGINT since it was called.
+async fn told_to_stop() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a viewer wants to begin: `Last-Event-ID`, else `?after=N`, else `?from=live`.
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::error::Error;
+use super::params::{Params, digits};
+use crate::cast::Cast;
+use crate::cast::block::Seq;
+use crate::telemetry::{self, Resume};
+
+/// The largest whole number that JavaScript counts exactly.
+const CURSOR_MAX: u64 = (1 << 53) - 1;
+
+/// What a request says about its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cursor {
+    after: Option<Seq>,
+    live: bool,
+}
+
+/// Where a viewing begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    After(Seq),
+    /// The viewer has seen everything, the end included.
+    Over(Seq),
+}
+
+impl Cursor {
+    /// Of a request whose headers count (`Last-Event-ID` wins), or whose query alone does.
+    pub(super) fn read(params: &Params, headers: Option<&HeaderMap>) -> Result<Self, Error> {
+        let in_query = params.get("after").map_err(|_| invalid("after: give it once"))?;
+        let in_query = in_query.map(|text| parse("after", &text)).transpose()?;
+        let live = match params.get("from").map_err(|_| invalid("from: give it once"))?.as_deref() {
+            None => false,
+            Some("live") => true,
+            Some(_) => return Err(invalid("from: write `from=live`, or `after=N`")),
+        };
+        let in_header = headers.map(last_event_id).transpose()?.flatten();
+        Ok(Self { after: in_header.or(in_query), live })
+    }
+
+    /// Whether the viewer begins at the beginning, or at no place of its own.
+    pub(super) fn is_fresh(self) -> bool {
+        self.after.is_none_or(|after| after == 0)
+    }
+
+    /// Where this is in the log; ahead of it is an error.
+    pub(super) fn locate(self, cast: &Cast) -> Result<Begin, Error> {
+        let end = cast.end();
+        let tail = end.as_ref().map_or_else(|| cast.tail(), |end| end.blocks);
+        let Some(after) = self.after else {
+            return Ok(Begin::After(if self.live { tail } else { 0 }));
+        };
+        if after <= tail {
+            if after > 0 {
+                telemetry::resumed(Resume::Resumed);
+            }
+            return Ok(Begin::After(after));
+        }
+        if end.is_some() && after == tail + 1 {
+            telemetry::resumed(Resume::Over);
+            return Ok(Begin::Over(tail));
+        }
+        telemetry::resumed(Resume::Ahead);
+        Err(Error::cursor_ahead(tail, cast.offset(tail)))
+    }
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Error> {
+    let mut values = headers.get_all("last-event-id").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid("Last-Event-ID: give it once"));
+    }
+    match value.to_str() {
+        Ok("") => Ok(None),
+        Ok(text) => parse("Last-Event-ID", text).map(Some),
+        Err(_) => Err(invalid("Last-Event-ID: write digits only")),
+    }
+}
+
+fn parse(name: &str, text: &str) -> Result<Seq, Error> {
+    let cursor = digits(text).filter(|cursor| *cursor <= CURSOR_MAX);
+    cursor.ok_or_else(|| {
+        invalid(format!(
+            "{name}: write the id of the last event that you have, in digits only, at most {CURSOR_MAX}"
+        ))
+    })
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::bad_request("invalid_cursor", message)
+}
+
+/// The cursor of a native viewer: header and query count.
+impl<S: Sync> FromRequestParts<S> for Cursor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let Ok(params) = Params::from_request_parts(parts, state).await;
+        Self::read(&params, Some(&parts.headers))
+    }
+}

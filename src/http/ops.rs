@@ -1,0 +1,35 @@
+//! The operations listener: what Prometheus and orchestrators ask.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, StatusCode, header};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::{App, finish};
+use crate::telemetry;
+
+/// The operations surface.
+pub(crate) fn router(app: App, metrics: PrometheusHandle) -> Router {
+    let routes = Router::new()
+        .route(
+            "/metrics",
+            get(async move |State(app): State<App>| {
+                telemetry::sample(app.hub.budget().held(), app.hub.budget().bytes_max());
+                let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                ([(header::CONTENT_TYPE, content_type)], metrics.render())
+            }),
+        )
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready));
+    finish(routes, app)
+}
+
+/// Whether new streams are taken.
+async fn ready(State(app): State<App>) -> Response {
+    if app.hub.draining().is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    (StatusCode::OK, "ready\n").into_response()
+}

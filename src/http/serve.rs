@@ -1,0 +1,198 @@
+//! The accept loop: a connection that does not ask for something in time is closed, and so is one that does not take
+//! what it asked for. (`axum::serve` has neither deadline.)
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+use tracing::{debug, warn};
+
+use super::Config;
+use super::wire::{Flushes, Wire};
+use crate::tasks::Tasks;
+use crate::telemetry;
+
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Where a connection comes from and arrives; a request finds it in its extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) local: SocketAddr,
+    pub(crate) flushes: Flushes,
+}
+
+/// Binds a listener whose connections keep little in the kernel: a viewer that never reads would otherwise hold
+/// megabytes there.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+    const BACKLOG: u32 = 4096;
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves connections until `stop`; then no new ones are taken, and idle ones are closed.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: Config,
+    tasks: Tasks,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(config.connections_max));
+    let config = Arc::new(config);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, mostly: the backlog waits until there are some again.
+                warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            debug!("refused a connection: http.connections_max is reached");
+            continue;
+        };
+        let (router, config, stop, inner) = (router.clone(), config.clone(), stop.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let _open = telemetry::Connection::opened();
+            if let Err(error) = connection(stream, router, &config, inner, stop).await {
+                debug!(error = &*error, "connection closed");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    config: &Config,
+    tasks: Tasks,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let Some(speaks_h2) = stop
+        .run_until_cancelled(speaks_h2(&stream, Duration::from_secs(config.first_byte_s)))
+        .await
+        .transpose()?
+    else {
+        return Ok(());
+    };
+    let wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
+    let link = Link { local, flushes: wire.flushes() };
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = asked.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        seen.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(link.clone());
+        let mut router = router.clone();
+        async move {
+            Ok::<_, Infallible>(
+                router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
+            )
+        }
+    });
+    let io = TokioIo::new(wire);
+    if speaks_h2 {
+        let connection = http2::Builder::new(Executor(tasks))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.h2_streams_max)
+            .max_send_buf_size(64 * 1024)
+            .max_header_list_size(config.head_bytes_max)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            done = connection.as_mut() => return Ok(done?),
+            () = unasked(&asked, Duration::from_secs(config.request_s)) => return Err("no request in time".into()),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(config.head_s))
+            .max_headers(100)
+            .max_buf_size(config.head_bytes_max as usize)
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            done = connection.as_mut() => return Ok(done?),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+}
+
+/// Whether the client begins with the HTTP/2 preface. Waits for the first byte, and then for as many as it takes to
+/// tell, within one deadline.
+async fn speaks_h2(stream: &TcpStream, within: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + within;
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "no request in time");
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let len = timeout_at(deadline, stream.peek(&mut begin)).await.map_err(|_| late())??;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if begin[..len] != PREFACE[..len] {
+            return Ok(false);
+        }
+        if len == PREFACE.len() {
+            return Ok(true);
+        }
+        // A peek does not wait for more than there is.
+        if Instant::now() >= deadline {
+            return Err(late());
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Returns if nothing was asked within the deadline.
+async fn unasked(asked: &AtomicBool, within: Duration) {
+    sleep(within).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Runs the tasks of HTTP/2 connections where all tasks run.
+#[derive(Clone)]
+struct Executor(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}

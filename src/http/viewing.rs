@@ -1,0 +1,192 @@
+//! Viewers over HTTP: the native view as SSE or long-poll, the provider's bytes, the bare text.
+
+use std::io;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, http::HeaderMap};
+use bytes::{Buf, Bytes};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::cursor::{Begin, Cursor};
+use super::error::Error;
+use super::gate::Granted;
+use super::params::{Params, invalid};
+use super::serve::Link;
+use super::{App, long_poll};
+use crate::cast::Cast;
+use crate::cast::block::Seq;
+use crate::view::View;
+use crate::view::events::{Open, Snapshot};
+use crate::viewer::{Step, Viewer, retry_ms};
+
+const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
+const HEARTBEAT_MS_DEFAULT: u64 = 15_000;
+
+/// `GET /v1/streams/{id}/events`
+pub(super) async fn events(
+    State(app): State<App>,
+    Granted(grant): Granted,
+    Path(id): Path<String>,
+    cursor: Cursor,
+    params: Params,
+    headers: HeaderMap,
+    link: Option<Extension<Link>>,
+) -> Result<Response, Error> {
+    let heartbeat = params.number("heartbeat_ms", HEARTBEAT_MS)?.unwrap_or(HEARTBEAT_MS_DEFAULT);
+    let snapshot = params.flag("snapshot")? && cursor.is_fresh();
+    let cast = app.find(&grant, &id)?;
+    let begin = cursor.locate(&cast)?;
+    if long_poll::is_wanted(&headers) {
+        return long_poll::answer(&app, grant, cast, begin, snapshot, &params).await;
+    }
+    let Begin::After(after) = begin else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+
+    let status = cast.status();
+    let started_at = humantime::format_rfc3339_millis(cast.started_at()).to_string();
+    let open = Open { stream: &id, after, tail: cast.tail(), status, started_at };
+    let mut head = open.sse(retry_ms(app.hub.draining().is_cancelled()));
+    let mut cursor = after;
+    if snapshot {
+        let now = cast.snapshot();
+        cursor = now.blocks;
+        Snapshot::new(cursor, &now.fold).sse(&mut head);
+    }
+    let viewer = Viewer::new(cast, View::Events, cursor, "sse", app.closing.clone())
+        .with_heartbeat(std::time::Duration::from_millis(heartbeat))
+        .until(grant.expires);
+    let body = follow(head.into(), viewer, Ending::Polite, link);
+    Ok(stream("text/event-stream", body).into_response())
+}
+
+/// `GET /v1/streams/{id}/raw`
+pub(super) async fn raw(
+    State(app): State<App>,
+    Granted(grant): Granted,
+    Path(id): Path<String>,
+    params: Params,
+    link: Option<Extension<Link>>,
+) -> Result<Response, Error> {
+    let cursor = Cursor::read(&params, None)?;
+    let offset = params.number("offset", 0..=u64::MAX)?;
+    if offset.is_some() && params.get("after")?.is_some() {
+        return Err(invalid("offset", "give either `offset` or `after`"));
+    }
+    let cast = app.find(&grant, &id)?;
+    cast.watch().begun().await;
+    if let Some(end) = cast.end().filter(|end| end.blocks == 0) {
+        return Err(Error::empty(&end));
+    }
+    let (after, skip, offset) = match offset {
+        Some(offset) => {
+            let ahead = || Error::cursor_ahead(cast.tail(), cast.offset(cast.tail()));
+            let (after, skip) = cast.at_offset(offset).ok_or_else(ahead)?;
+            (after, skip, offset)
+        }
+        None => match cursor.locate(&cast)? {
+            Begin::After(after) => (after, 0, cast.offset(after)),
+            Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.offset(tail))),
+        },
+    };
+    let content_type = cast.content_type().unwrap_or("text/event-stream").to_owned();
+    let viewer = viewer(&app, cast, View::Raw, after).until(grant.expires);
+    let mut response = stream(&content_type, follow_from(Bytes::new(), skip, viewer, Ending::Abnormal, link));
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("tokencast-after"), after.into());
+    headers.insert(HeaderName::from_static("tokencast-offset"), offset.into());
+    Ok(response)
+}
+
+/// `GET /v1/streams/{id}/text`
+pub(super) async fn text(
+    State(app): State<App>,
+    Granted(grant): Granted,
+    Path(id): Path<String>,
+    cursor: Cursor,
+    link: Option<Extension<Link>>,
+) -> Result<Response, Error> {
+    let cast = app.find(&grant, &id)?;
+    let after = match cursor.locate(&cast)? {
+        Begin::After(after) => after,
+        Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.offset(tail))),
+    };
+    let viewer = viewer(&app, cast, View::Text, after).until(grant.expires);
+    Ok(stream("text/plain; charset=utf-8", follow(Bytes::new(), viewer, Ending::Abnormal, link)))
+}
+
+fn viewer(app: &App, cast: Cast, view: View, after: Seq) -> Viewer {
+    Viewer::new(cast, view, after, "http", app.closing.clone())
+}
+
+/// What a body that has no place for an end of its own does when the stream did not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The view itself says how the stream ended.
+    Polite,
+    /// The body breaks off, so that nobody takes it for whole.
+    Abnormal,
+}
+
+fn follow(head: Bytes, viewer: Viewer, ending: Ending, link: Option<Extension<Link>>) -> Body {
+    follow_from(head, 0, viewer, ending, link)
+}
+
+/// A body that says `head`, and then everything that the viewer has to tell, less the first `skip` bytes of it.
+fn follow_from(
+    head: Bytes,
+    mut skip: usize,
+    mut viewer: Viewer,
+    ending: Ending,
+    link: Option<Extension<Link>>,
+) -> Body {
+    let flushes = link.map(|Extension(link)| link.flushes);
+    Body::from_stream(async_stream::stream! {
+        let mut flushed;
+        if !head.is_empty() {
+            yield Ok(head);
+        }
+        let why = loop {
+            let step = viewer.next().await;
+            flushed = flushes.as_ref().map_or(0, |flushes| flushes.count());
+            match step {
+                Step::Batch(mut bytes) => {
+                    bytes.advance(std::mem::take(&mut skip));
+                    yield Ok(bytes);
+                }
+                Step::Heartbeat => yield Ok(Bytes::from_static(b": hb\n\n")),
+                Step::End { bytes, end } => {
+                    if !bytes.is_empty() {
+                        yield Ok(bytes);
+                    }
+                    if ending == Ending::Polite || end.is_completed() {
+                        return;
+                    }
+                    break end.why.reason();
+                }
+                Step::Bye(bye) if ending == Ending::Polite => {
+                    yield Ok(bye.sse().into());
+                    return;
+                }
+                Step::Bye(bye) => break bye.code,
+            }
+        };
+        // What was said must be out before the connection breaks off: hyper drops what it still holds.
+        if let Some(flushes) = flushes {
+            flushes.beyond(flushed).await;
+        }
+        yield Err(io::Error::other(why));
+    })
+}
+
+/// A response that nobody on the way may buffer or change.
+fn stream(content_type: &str, body: Body) -> Response {
+    let content_type = HeaderValue::from_str(content_type);
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, body).into_response()
+}

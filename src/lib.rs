@@ -1,0 +1,46 @@
+//! tokencast: an AI token-stream fan-out gateway.
+//!
+//! One `POST` starts a stream. The gateway calls the provider itself, reads its answer once, and writes it into one
+//! ordered log; any number of viewers read that log, from any position, as often as they like.
+//!
+//! ```text
+//! POST ─► intake ─► hub ─► cast ◄──────────────────────────┐ cursor, cursor, cursor
+//!          auth      id →    │ in-memory log of frames       │
+//!          route     cast    ▲                               ├─► viewer ─► SSE
+//!          idempotency       │ append (visible once          ├─► viewer ─► long-poll
+//!                            │         committed)            └─► viewer ─► raw, text
+//! provider ─► upstream task ─► splitter ─► dialect ─► coalescer ─► journal commit
+//!             reqwest          bytes →     block →    blocks →
+//!                              blocks      events     frames
+//! ```
+//!
+//! In the order in which to read:
+//!
+//! * [`cast`]: the core. Blocks, frames, the log, the one producer, the hub. No network, no HTTP, no SQL.
+//! * [`dialect`]: what a provider's blocks mean. Pure.
+//! * [`upstream`]: the task that calls a provider and fills a cast; the only place that knows reqwest.
+//! * [`view`]: renderings of the log for the wire.
+//! * [`viewer`]: the one loop that every transport uses.
+//! * [`http`]: the HTTP surface over all of this.
+//! * [`journal`]: the durable log below the in-memory one.
+//! * [`auth`]: a key or a ticket becomes a grant.
+//! * [`telemetry`], [`log`], [`tasks`]: what is counted, said and awaited.
+//! * [`config`], [`server`], [`cli`]: how all of it is put together, run and drained.
+//!
+//! `docs/architecture.md` has the invariants; `docs/protocol.md` is the specification of the wire.
+
+pub mod auth;
+pub mod cast;
+pub mod cli;
+pub mod config;
+pub mod crypto;
+pub mod dialect;
+pub mod http;
+pub mod journal;
+pub mod log;
+pub mod server;
+pub mod tasks;
+pub mod telemetry;
+pub mod upstream;
+pub mod view;
+pub mod viewer;

@@ -1,0 +1,63 @@
+//! Logs: for people on a terminal, as JSON anywhere else.
+
+use std::io::{IsTerminal, stderr};
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A level, or levels by target: `info`, `tokencast=debug,info`.
+    pub level: String,
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    Auto,
+    Pretty,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { level: "info".into(), format: Format::Auto }
+    }
+}
+
+/// Whether the levels can be read.
+pub fn check(config: &Config) -> Result<Targets, String> {
+    config.level.parse().map_err(|error| {
+        let level = &config.level;
+        format!(
+            "log.level = {level}: {error}: write a level, or `target=level` pairs, as in tokencast=debug,info"
+        )
+    })
+}
+
+/// Begins to log to standard error; the first call of a process counts.
+pub fn init(config: &Config) -> Result<(), String> {
+    let levels = check(config)?;
+    // Below info these print headers and paths, where credentials are.
+    let quiet =
+        ["hyper", "hyper_util", "h2", "reqwest", "rustls"].map(|target| (target, tracing::Level::INFO));
+    let levels = levels.with_targets(quiet);
+    let pretty = match config.format {
+        Format::Auto => stderr().is_terminal(),
+        Format::Pretty => true,
+        Format::Json => false,
+    };
+    let layer = if pretty {
+        fmt::layer().with_target(false).with_writer(stderr).boxed()
+    } else {
+        fmt::layer().json().flatten_event(true).with_writer(stderr).boxed()
+    };
+    let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
+    Ok(())
+}

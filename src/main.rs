@@ -1,0 +1,7 @@
+//! The `tokencast` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tokencast::cli::main()
+}

@@ -1,0 +1,112 @@
+//! The task that calls a provider and fills a cast. It belongs to the cast, never to a request or a viewer.
+//!
+//! Reader and appender run side by side in it, joined by a channel that is bounded by bytes. When the journal is so
+//! far behind that the channel is full, the reader stops reading, which stalls this one connection alone.
+
+mod append;
+mod feed;
+pub mod provider;
+mod read;
+pub mod split;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+use tracing::debug;
+
+use self::provider::Call;
+use self::read::Reader;
+use crate::cast::end::{Outcome, Why};
+use crate::cast::{Cast, Producer, coalesce};
+
+/// `[upstream]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub connect_s: u64,
+    pub first_byte_s: u64,
+    pub silent_s: u64,
+    pub total_s: u64,
+    pub connect_attempts: u32,
+    pub block_bytes_max: usize,
+    pub journal_stall_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connect_s: 5,
+            first_byte_s: 60,
+            silent_s: 120,
+            total_s: 1800,
+            connect_attempts: 3,
+            block_bytes_max: 1024 * 1024,
+            journal_stall_s: 10,
+        }
+    }
+}
+
+/// What one stream may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub config: Config,
+    /// Bytes that the log of one stream can have.
+    pub stream_bytes_max: u64,
+}
+
+/// Calls the provider, fills the cast, and ends it.
+async fn run(
+    call: &Call,
+    client: &reqwest::Client,
+    limits: &Limits,
+    coalesce: &coalesce::Config,
+    mut producer: Producer,
+) {
+    let cast = producer.cast().clone();
+    let (sender, receiver) = feed::channel(coalesce.pending_bytes_max);
+    let reading = async {
+        let appender = sender.clone();
+        let mut reader = Reader::new(call, limits, &cast, sender);
+        let outcome = tokio::select! {
+            biased;
+            outcome = reader.read(client) => outcome,
+            outcome = interrupted(&cast, limits) => outcome,
+            () = appender.closed() => Outcome::because(Why::Internal, "the appender is gone"),
+        };
+        reader.finish().await;
+        outcome
+    };
+    let appending =
+        append::append(receiver, &mut producer, coalesce, Duration::from_secs(limits.config.journal_stall_s));
+    let (outcome, appended) = tokio::join!(reading, appending);
+    let outcome = appended.err().unwrap_or(outcome);
+    debug!(reason = outcome.why.reason(), code = outcome.why.code(), "the provider's answer is over");
+    producer.end(outcome).await;
+}
+
+/// Whatever ends a stream from our side.
+async fn interrupted(cast: &Cast, limits: &Limits) -> Outcome {
+    let abandoned = async {
+        match cast.about().cancel_after {
+            Some(after) => cast.abandoned(after).await,
+            None => std::future::pending().await,
+        }
+    };
+    let total = limits.config.total_s;
+    tokio::select! {
+        why = cast.stopped() => Outcome { why, message: stopped(why).map(str::to_owned) },
+        () = abandoned => Outcome::because(Why::NoViewers, "nobody was watching any more"),
+        () = sleep(Duration::from_secs(total)) => {
+            Outcome::because(Why::TotalTimeout, format!("the stream took longer than upstream.total_s, {total} s"))
+        }
+    }
+}
+
+fn stopped(why: Why) -> Option<&'static str> {
+    match why {
+        Why::Stopped => Some("the stream was stopped on request"),
+        Why::Drain => Some("the gateway was shut down"),
+        _ => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! The configured providers: names, base URLs, keys, and which model goes where.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tracing::{Instrument, info_span};
+use url::Url;
+use wildmatch::WildMatch;
+
+use super::{Limits, run};
+use crate::cast::Producer;
+use crate::cast::coalesce;
+use crate::cast::hub::{Ask, AskError, Launch, Origin};
+use crate::dialect::{Family, splice};
+use crate::tasks::Tasks;
+
+/// `[[providers]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What `provider` in a POST names.
+    pub name: String,
+    pub dialect: Family,
+    /// As the provider's own SDK takes it.
+    pub base_url: Url,
+    /// The environment variable that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    #[serde(default)]
+    pub credentials: Credentials,
+    /// Globs that route a model here.
+    #[serde(default = "every_model")]
+    pub models: Vec<String>,
+    /// Paths that a POST may name beside those of the dialect.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+fn every_model() -> Vec<String> {
+    vec!["*".into()]
+}
+
+/// Whose key the provider sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    #[default]
+    Gateway,
+    Caller,
+}
+
+/// One provider, ready to be called.
+#[derive(Debug)]
+struct Provider {
+    name: Arc<str>,
+    family: Family,
+    base_url: String,
+    api_key: Option<SecretString>,
+    credentials: Credentials,
+    models: Vec<WildMatch>,
+    paths: Vec<String>,
+}
+
+/// All providers, in the order of the configuration.
+#[derive(Debug)]
+pub struct Registry {
+    providers: Vec<Arc<Provider>>,
+    client: reqwest::Client,
+    limits: Limits,
+    coalesce: coalesce::Config,
+    tasks: Tasks,
+}
+
+impl Registry {
+    /// `variable` looks up environment variables.
+    pub fn new(
+        configs: &[Config],
+        variable: impl Fn(&str) -> Option<String>,
+        limits: Limits,
+        coalesce: coalesce::Config,
+        tasks: Tasks,
+    ) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // One HTTP/1.1 connection per request: an unread stream on a shared connection would hurt its neighbours.
+        let client = reqwest::Client::builder()
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .connect_timeout(Duration::from_secs(limits.config.connect_s))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .user_agent(concat!("tokencast/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .expect("the system's certificates can be read");
+        let providers = configs.iter().map(|config| Arc::new(Provider::new(config, &variable))).collect();
+        Self { providers, client, limits, coalesce, tasks }
+    }
+
+    fn route(&self, ask: &Ask) -> Result<&Arc<Provider>, AskError> {
+        let Some(name) = &ask.provider else {
+            let model = splice::top_level_string(ask.request.get(), "model").ok_or(AskError::NoModel)?;
+            let provider = self.providers.iter().find(|provider| provider.serves(&model));
+            return provider.ok_or(AskError::UnknownModel { model });
+        };
+        let provider = self.providers.iter().find(|provider| *provider.name == **name);
+        provider.ok_or_else(|| {
+            let known: Vec<&str> = self.providers.iter().map(|provider| &*provider.name).collect();
+            AskError::UnknownProvider { name: name.clone(), known: known.join(", ") }
+        })
+    }
+}
+
+impl Provider {
+    fn new(config: &Config, variable: &impl Fn(&str) -> Option<String>) -> Self {
+        let api_key = config.api_key_env.as_ref().and_then(|name| {
+            let key = variable(name).filter(|key| !key.is_empty());
+            if key.is_none() {
+                tracing::warn!(
+                    provider = config.name,
+                    variable = name,
+                    "the variable is not set: requests go without a key"
+                );
+            }
+            key.map(SecretString::from)
+        });
+        Self {
+            name: config.name.as_str().into(),
+            family: config.dialect,
+            base_url: config.base_url.as_str().trim_end_matches('/').to_owned(),
+            api_key,
+            credentials: config.credentials,
+            models: config.models.iter().map(|glob| WildMatch::new(glob)).collect(),
+            paths: config.paths.clone(),
+        }
+    }
+
+    fn serves(&self, model: &str) -> bool {
+        self.models.iter().any(|glob| glob.matches(model))
+    }
+
+    /// The path to call: the one that is asked for, if it is on the list.
+    fn path(&self, asked: Option<String>) -> Result<String, AskError> {
+        let Some(path) = asked else { return Ok(self.family.default_path().to_owned()) };
+        let mut allowed = self.family.paths().iter().copied().chain(self.paths.iter().map(String::as_str));
+        if allowed.any(|known| known == path) {
+            return Ok(path);
+        }
+        let allowed: Vec<&str> =
+            self.family.paths().iter().copied().chain(self.paths.iter().map(String::as_str)).collect();
+        Err(AskError::PathNotAllowed { provider: self.name.to_string(), path, allowed: allowed.join(", ") })
+    }
+
+    /// The credential for one request, as an `Authorization` header.
+    fn authorization(&self, caller: Option<SecretString>) -> Result<Option<SecretString>, AskError> {
+        match self.credentials {
+            Credentials::Gateway => {
+                let bearer =
+                    |key: &SecretString| SecretString::from(format!("Bearer {}", key.expose_secret()));
+                Ok(self.api_key.as_ref().map(bearer))
+            }
+            Credentials::Caller => {
+                caller.map(Some).ok_or_else(|| AskError::NoCredentials { provider: self.name.to_string() })
+            }
+        }
+    }
+}
+
+impl Origin for Registry {
+    fn admit(&self, ask: Ask) -> Result<Box<dyn Launch>, AskError> {
+        let provider = self.route(&ask)?;
+        let path = provider.path(ask.path)?;
+        let body = provider.family.prepare(&path, ask.request.get(), ask.ask_usage);
+        let body = body.map_err(|error| AskError::BadRequest(error.to_string()))?;
+        Ok(Box::new(Job {
+            call: Call {
+                name: provider.name.clone(),
+                url: format!("{}{path}", provider.base_url),
+                path,
+                family: provider.family,
+                authorization: provider.authorization(ask.authorization)?,
+                body: body.into(),
+            },
+            client: self.client.clone(),
+            limits: self.limits.clone(),
+            coalesce: self.coalesce.clone(),
+            tasks: self.tasks.clone(),
+        }))
+    }
+}
+
+/// One admitted request.
+struct Job {
+    call: Call,
+    client: reqwest::Client,
+    limits: Limits,
+    coalesce: coalesce::Config,
+    tasks: Tasks,
+}
+
+/// One call of a provider.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) name: Arc<str>,
+    pub(super) url: String,
+    pub(super) path: String,
+    pub(super) family: Family,
+    authorization: Option<SecretString>,
+    body: Bytes,
+}
+
+impl Call {
+    pub(super) fn request(&self, client: &reqwest::Client) -> reqwest::RequestBuilder {
+        let mut request = client
+            .post(&self.url)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "text/event-stream")
+            .header(ACCEPT_ENCODING, "identity")
+            .body(self.body.clone());
+        if let Some(authorization) = &self.authorization
+            && let Ok(mut value) = HeaderValue::from_str(authorization.expose_secret())
+        {
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        request
+    }
+
+    /// The text without the credential that this call was made with.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        let Some(authorization) = &self.authorization else { return text.to_owned() };
+        let whole = authorization.expose_secret();
+        let key = whole.split_once(' ').map_or(whole, |(_, key)| key).trim();
+        if key.is_empty() { text.to_owned() } else { text.replace(key, "[redacted]") }
+    }
+}
+
+impl Launch for Job {
+    fn provider(&self) -> Arc<str> {
+        self.call.name.clone()
+    }
+
+    fn launch(self: Box<Self>, producer: Producer) {
+        let Self { call, client, limits, coalesce, tasks } = *self;
+        let span = info_span!("stream", id = %producer.cast().id(), provider = &*call.name);
+        tasks.spawn(async move { run(&call, &client, &limits, &coalesce, producer).await }.instrument(span));
+    }
+}

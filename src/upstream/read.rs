@@ -1,0 +1,273 @@
+//! The provider's answer, read once: from the connect to the last byte.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{debug, warn};
+
+use super::Limits;
+use super::feed::{Closed, Sender};
+use super::provider::Call;
+use super::split::{Piece, Splitter};
+use crate::cast::Cast;
+use crate::cast::block::Block;
+use crate::cast::end::{Outcome, Why};
+use crate::dialect::{Dialect, Verdict};
+use crate::telemetry;
+
+/// How long bytes are still read after the terminal marker.
+const LINGER: Duration = Duration::from_millis(250);
+/// How much of an error body is read, and for how long.
+const ERROR_BYTES_MAX: usize = 8 * 1024;
+const ERROR_WITHIN: Duration = Duration::from_secs(5);
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// Reads one answer and feeds its blocks to the appender.
+pub(super) struct Reader<'a> {
+    call: &'a Call,
+    limits: &'a Limits,
+    cast: &'a Cast,
+    feed: Sender,
+    splitter: Splitter,
+    dialect: Box<dyn Dialect>,
+    pieces: Vec<Piece>,
+    bytes: u64,
+}
+
+/// Ends the reading early.
+type Stop = Outcome;
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(call: &'a Call, limits: &'a Limits, cast: &'a Cast, feed: Sender) -> Self {
+        Self {
+            call,
+            limits,
+            cast,
+            feed,
+            splitter: Splitter::new(call.family.framing(&call.path), limits.config.block_bytes_max),
+            dialect: call.family.dialect(&call.path),
+            pieces: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Calls the provider and reads its answer to the end. The connection is closed when this is dropped.
+    pub(super) async fn read(&mut self, client: &reqwest::Client) -> Outcome {
+        let read = async {
+            let response = self.call(client).await?;
+            let response = self.check(response).await?;
+            self.body(response).await
+        };
+        read.await.unwrap_or_else(|stop: Stop| stop)
+    }
+
+    /// Feeds what is left of the body as its last block, however the body ended.
+    pub(super) async fn finish(mut self) {
+        if let Some(last) = self.splitter.finish() {
+            self.pieces.push(last);
+            let _ = self.feed_pieces().await;
+        }
+    }
+
+    /// Sends the request and waits for the head of the answer. Only a connect that failed is tried again: a request
+    /// that was sent is never sent twice.
+    async fn call(&self, client: &reqwest::Client) -> Result<Response, Stop> {
+        let config = &self.limits.config;
+        let mut attempt = 1;
+        loop {
+            let sent =
+                timeout(Duration::from_secs(config.first_byte_s), self.call.request(client).send()).await;
+            let error = match sent {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => error.without_url(),
+                Err(_) => {
+                    let message =
+                        format!("no answer within upstream.first_byte_s, {} s", config.first_byte_s);
+                    return Err(Outcome::because(Why::UpstreamSilent, message));
+                }
+            };
+            if !error.is_connect() {
+                return Err(self.because(Why::UpstreamCut, &causes(&error)));
+            }
+            if attempt >= config.connect_attempts {
+                return Err(self.because(Why::UpstreamConnect, &causes(&error)));
+            }
+            warn!(attempt, error = causes(&error), "connecting to the provider failed");
+            telemetry::connect_retried(&self.call.name);
+            let pause = 50 << attempt.min(5);
+            sleep(Duration::from_millis(fastrand::u64(pause / 2..=pause))).await;
+            attempt += 1;
+        }
+    }
+
+    /// Lets through what can be read as a stream; anything else is an end.
+    async fn check(&self, response: Response) -> Result<Response, Stop> {
+        let status = response.status();
+        debug!(%status, "the provider answers");
+        if status.is_redirection() {
+            return Err(Outcome::because(
+                Why::NotAStream,
+                format!("{}: redirects are not followed", said(status)),
+            ));
+        }
+        if !status.is_success() {
+            let message = format!("{}: {}", said(status), self.error_message(response).await);
+            return Err(self.because(Why::UpstreamStatus, &message));
+        }
+        let encoding = text(response.headers(), CONTENT_ENCODING);
+        if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+            let message =
+                format!("the provider sent content-encoding {encoding:?} although none was asked for");
+            return Err(Outcome::because(Why::NotAStream, message));
+        }
+        let content_type = text(response.headers(), CONTENT_TYPE);
+        if !self.call.family.accepts(content_type) {
+            let content_type = content_type.unwrap_or_default().to_owned();
+            let body = self.error_message(response).await;
+            let message = format!("the provider sent {content_type:?} and no stream of events: {body}");
+            return Err(self.because(Why::NotAStream, &message));
+        }
+        if let Some(content_type) = content_type {
+            self.cast.describe(content_type);
+        }
+        Ok(response)
+    }
+
+    async fn body(&mut self, mut response: Response) -> Result<Outcome, Stop> {
+        let silent_s = self.limits.config.silent_s;
+        let mut deadline = Instant::now() + Duration::from_secs(silent_s);
+        loop {
+            let over = self.verdict();
+            let chunk = timeout_at(deadline, response.chunk()).await;
+            match (chunk, over) {
+                (Ok(Ok(Some(chunk))), over) => {
+                    self.push(chunk).await?;
+                    deadline = match (over, self.verdict()) {
+                        (None, None) => Instant::now() + Duration::from_secs(silent_s),
+                        (None, Some(_)) => Instant::now() + LINGER,
+                        (Some(_), _) => deadline,
+                    };
+                }
+                // After the marker it does not matter any more how the body ends.
+                (_, Some(outcome)) => return Ok(outcome),
+                (Ok(Ok(None)), None) => return Ok(self.at_eof()),
+                (Ok(Err(error)), None) => {
+                    return Err(self.because(Why::UpstreamCut, &causes(&error.without_url())));
+                }
+                (Err(_), None) => {
+                    let message = format!("not a byte for upstream.silent_s, {silent_s} s");
+                    return Err(Outcome::because(Why::UpstreamSilent, message));
+                }
+            }
+        }
+    }
+
+    /// How the stream ends whatever follows, once the provider has said so.
+    fn verdict(&self) -> Option<Outcome> {
+        match self.dialect.verdict() {
+            Verdict::Terminal => Some(Outcome::completed()),
+            Verdict::Failed { message } => Some(self.because(Why::UpstreamError, &message)),
+            Verdict::Unfinished | Verdict::Finished => None,
+        }
+    }
+
+    fn at_eof(&mut self) -> Outcome {
+        match self.dialect.verdict() {
+            Verdict::Finished => Outcome::completed(),
+            _ => Outcome::because(Why::UpstreamEof, "the provider's answer ended before it was finished"),
+        }
+    }
+
+    async fn push(&mut self, chunk: Bytes) -> Result<(), Stop> {
+        let cut = self.splitter.push(chunk, &mut self.pieces);
+        self.feed_pieces().await?;
+        cut.map_err(|too_large| Outcome::because(Why::UpstreamTooLarge, too_large.to_string()))
+    }
+
+    async fn feed_pieces(&mut self) -> Result<(), Stop> {
+        for piece in self.pieces.drain(..) {
+            self.bytes += piece.bytes.len() as u64;
+            let max = self.limits.stream_bytes_max;
+            if self.bytes > max {
+                let message = format!("the stream is larger than limits.stream_bytes_max, {max} bytes");
+                return Err(Outcome::because(Why::StreamTooLarge, message));
+            }
+            let mut events = Vec::new();
+            if piece.complete {
+                self.dialect.read(&piece.bytes, &mut events);
+            }
+            let sent = self.feed.send(Block { bytes: piece.bytes, events }).await;
+            // The appender says itself why it is gone.
+            sent.map_err(|Closed| Outcome::because(Why::Internal, "the appender is gone"))?;
+        }
+        Ok(())
+    }
+
+    /// What an error body says, in a sentence.
+    async fn error_message(&self, mut response: Response) -> String {
+        let mut body = BytesMut::new();
+        let read = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                body.extend_from_slice(&chunk);
+                if body.len() >= ERROR_BYTES_MAX {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(ERROR_WITHIN, read).await;
+        body.truncate(ERROR_BYTES_MAX);
+        message_in(&body)
+    }
+
+    fn because(&self, why: Why, message: &str) -> Outcome {
+        Outcome::because(why, self.call.scrub(message))
+    }
+}
+
+/// The status as providers name it.
+fn said(status: StatusCode) -> String {
+    format!("the provider answered {status}")
+}
+
+fn text(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The message of an error body in the usual shapes, or its beginning.
+fn message_in(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Shape {
+        Nested { error: Inner },
+        Flat { error: String },
+        Bare(Inner),
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        message: String,
+    }
+    let text = match serde_json::from_slice(body) {
+        Ok(Shape::Nested { error: Inner { message } } | Shape::Bare(Inner { message })) => message,
+        Ok(Shape::Flat { error }) => error,
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    if text.is_empty() { "no message".into() } else { text.chars().take(MESSAGE_CHARS_MAX).collect() }
+}
+
+/// The error and what is behind it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}

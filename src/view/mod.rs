@@ -1,0 +1,39 @@
+//! Renderings of the log for the wire, kept as contiguous bytes by the log itself.
+
+pub mod events;
+pub mod text;
+
+use crate::cast::log::Source;
+
+/// How a viewer wants to see a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum View {
+    /// The native view as SSE.
+    Events,
+    /// The native view as members of a JSON array, for long-polls.
+    Poll,
+    /// The provider's bytes, not one more.
+    Raw,
+    /// The text of choice 0 and nothing else.
+    Text,
+}
+
+impl View {
+    pub fn source(self) -> Source {
+        match self {
+            View::Events => Source::Rendered(&events::Sse),
+            View::Poll => Source::Rendered(&events::Poll),
+            View::Raw => Source::Raw,
+            View::Text => Source::Rendered(&text::Text),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            View::Events => "events",
+            View::Poll => "poll",
+            View::Raw => "raw",
+            View::Text => "text",
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The one loop that every transport uses. A viewer is a cursor and a write in progress; what it lacks is in the log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cast::block::Seq;
+use crate::cast::end::End;
+use crate::cast::log::Read;
+use crate::cast::{Attached, Cast, Watch};
+use crate::telemetry::Viewing;
+use crate::view::View;
+use crate::view::events::Bye;
+
+/// What one write to one viewer carries at most, unless a single frame is larger.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// The next thing to tell a viewer.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Whole frames, rendered.
+    Batch(Bytes),
+    /// Nothing for a while.
+    Heartbeat,
+    /// The last thing that there is, rendered; the stream has ended.
+    End { bytes: Bytes, end: std::sync::Arc<End> },
+    /// The last thing for now; the stream goes on, or is gone.
+    Bye(Bye),
+}
+
+/// One viewer of one cast, whatever the transport.
+#[derive(Debug)]
+pub struct Viewer {
+    cast: Cast,
+    view: View,
+    cursor: Seq,
+    watch: Watch,
+    heartbeat: Option<Duration>,
+    expires: Option<Instant>,
+    closing: CancellationToken,
+    counts: Viewing,
+    _attached: Attached,
+}
+
+impl Viewer {
+    /// A viewer that has seen everything up to `cursor`. It is told to leave when `closing` is cancelled.
+    pub fn new(
+        cast: Cast,
+        view: View,
+        cursor: Seq,
+        transport: &'static str,
+        closing: CancellationToken,
+    ) -> Self {
+        let (watch, attached) = (cast.watch(), cast.attach());
+        let counts = Viewing::of(view.name(), transport);
+        Self {
+            view,
+            cursor,
+            watch,
+            heartbeat: None,
+            expires: None,
+            closing,
+            counts,
+            _attached: attached,
+            cast,
+        }
+    }
+
+    /// Says something after this much silence.
+    pub fn with_heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = Some(every);
+        self
+    }
+
+    /// Leaves at this time.
+    pub fn until(mut self, expires: Option<Instant>) -> Self {
+        self.expires = expires;
+        self
+    }
+
+    /// Seq of the last block that was handed out.
+    pub fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    /// The next thing to tell. Nothing is lost when the future is dropped. After an end or a bye there is no more.
+    pub async fn next(&mut self) -> Step {
+        let quiet_until = self.heartbeat.map(|every| Instant::now() + every);
+        loop {
+            self.watch.mark();
+            if self.expires.is_some_and(|at| at <= Instant::now()) {
+                return self.bye("ticket_expired", 0);
+            }
+            match self.cast.read(self.view.source(), self.cursor, BATCH_BYTES_MAX) {
+                Read::Batch { bytes, upto } => {
+                    let behind = self.cast.tail() - self.cursor;
+                    self.cursor = upto;
+                    if !bytes.is_empty() {
+                        self.counts.delivered(bytes.len(), behind);
+                        return Step::Batch(bytes);
+                    }
+                }
+                Read::End { bytes, end } => return Step::End { bytes, end },
+                Read::Gone => return self.bye("gone", 0),
+                Read::Pending => {
+                    tokio::select! {
+                        () = self.watch.changed() => {}
+                        () = sleep_until(quiet_until) => return Step::Heartbeat,
+                        () = sleep_until(self.expires) => {}
+                        () = self.closing.cancelled() => return self.bye("draining", retry_ms(true)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn bye(&self, code: &'static str, retry_ms: u64) -> Step {
+        tracing::debug!(code, cursor = self.cursor, "viewing ends");
+        Step::Bye(Bye { code, retry_ms })
+    }
+}
+
+/// A reconnection time that spreads a herd: 300–1000 ms, and 1–5 s from a gateway that is going away.
+pub fn retry_ms(draining: bool) -> u64 {
+    if draining { fastrand::u64(1000..=5000) } else { fastrand::u64(300..=1000) }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
