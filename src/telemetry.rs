@@ -124,6 +124,7 @@ impl Appending {
 
 pub fn flush_forced(cause: Forced) {
     let cause = match cause {
+        Forced::First => "first",
         Forced::Bytes => "bytes",
         Forced::Full => "full",
         Forced::Finish => "finish",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug, info_span};
 
 use crate::cast::block::Seq;
 use crate::cast::end::End;
@@ -41,6 +42,7 @@ pub struct Viewer {
     expires: Option<Instant>,
     closing: CancellationToken,
     counts: Viewing,
+    span: Span,
     _attached: Attached,
 }
 
@@ -55,17 +57,10 @@ impl Viewer {
     ) -> Self {
         let (watch, attached) = (cast.watch(), cast.attach());
         let counts = Viewing::of(view.name(), transport);
-        Self {
-            view,
-            cursor,
-            watch,
-            heartbeat: None,
-            expires: None,
-            closing,
-            counts,
-            _attached: attached,
-            cast,
-        }
+        let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
+        span.in_scope(|| debug!(cursor, "viewer came"));
+        let (heartbeat, expires) = (None, None);
+        Self { cast, view, cursor, watch, heartbeat, expires, closing, counts, span, _attached: attached }
     }
 
     /// Says something after this much silence.
@@ -95,7 +90,7 @@ impl Viewer {
             }
             match self.cast.read(self.view.source(), self.cursor, BATCH_BYTES_MAX) {
                 Read::Batch { bytes, upto } => {
-                    let behind = self.cast.tail() - self.cursor;
+                    let behind = self.cast.tail().saturating_sub(self.cursor);
                     self.cursor = upto;
                     if !bytes.is_empty() {
                         self.counts.delivered(bytes.len(), behind);
@@ -117,8 +112,14 @@ impl Viewer {
     }
 
     fn bye(&self, code: &'static str, retry_ms: u64) -> Step {
-        tracing::debug!(code, cursor = self.cursor, "viewing ends");
+        self.span.in_scope(|| debug!(code, "viewer is sent away"));
         Step::Bye(Bye { code, retry_ms })
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.span.in_scope(|| debug!(cursor = self.cursor, "viewer left"));
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! *Leading edge*: when nothing was flushed during the last frame interval, a block is due at once, so that at
 //! ordinary token rates no token waits. *Trailing edge*: otherwise the pending frame is due one interval after the
-//! last flush. *Forced*: it is due at once when it is full or when someone says so.
+//! last flush. *Forced*: it is due at once when it is full, when it has the first token of the answer (which would
+//! else wait behind the provider's opening words), when a choice finishes, or when someone says so.
 
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ impl Default for Config {
 /// Why a frame was flushed before its interval was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Forced {
+    /// The first token is in it.
+    First,
     /// The pending frame reached `frame_bytes_max`.
     Bytes,
     /// No more bytes may wait, and the reader stands still.
@@ -51,6 +54,8 @@ pub struct Coalescer {
     began: Instant,
     last_flush: Option<Instant>,
     next: Seq,
+    /// Whether the first token was seen.
+    has_begun: bool,
     bytes: BytesMut,
     ends: Vec<u32>,
     events: Vec<(Seq, Event)>,
@@ -66,6 +71,7 @@ impl Coalescer {
             began,
             last_flush: None,
             next: 1,
+            has_begun: false,
             bytes: BytesMut::new(),
             ends: Vec::new(),
             events: Vec::new(),
@@ -81,6 +87,10 @@ impl Coalescer {
             match event {
                 Event::Finish { .. } => self.force(Forced::Finish),
                 Event::Error { .. } => self.force(Forced::Error),
+                Event::Prose { .. } | Event::ToolCall { .. } if !self.has_begun => {
+                    self.has_begun = true;
+                    self.force(Forced::First);
+                }
                 _ => {}
             }
             self.events.push((self.next, event));
@@ -195,6 +205,21 @@ mod tests {
         assert!(coalescer.deadline().is_some_and(|due| due <= began));
         let (frame, forced) = coalescer.flush(began).expect("pending");
         assert_eq!((frame.first, frame.last(), forced), (2, 2, Some(Forced::Finish)));
+    }
+
+    #[test]
+    fn the_first_token_does_not_wait_and_the_second_does() {
+        let began = Instant::now();
+        let mut coalescer = coalescer(began);
+        let token = || Event::Prose { choice: 0, kind: crate::cast::event::Prose::Text, text: "a".into() };
+        coalescer.push(block(1));
+        coalescer.flush(began);
+        for (blocks, forced) in [(1, Some(Forced::First)), (1, None)] {
+            coalescer.push(Block { events: vec![token()], ..block(1) });
+            assert_eq!(coalescer.is_forced(), forced.is_some());
+            let (frame, cause) = coalescer.flush(began).expect("pending");
+            assert_eq!((frame.ends.len(), cause), (blocks, forced));
+        }
     }
 
     #[test]

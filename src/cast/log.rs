@@ -126,6 +126,11 @@ impl Log {
         self.end.as_ref()
     }
 
+    /// `running`, or the reason of the end.
+    pub fn status(&self) -> &'static str {
+        self.end.as_ref().map_or("running", |end| end.why.reason())
+    }
+
     /// SHA-256 over all bytes so far, in hexadecimal.
     pub fn hash(&self) -> String {
         hex(&self.hash.clone().finish())

@@ -78,15 +78,11 @@ struct Tail {
     closed: bool,
 }
 
-/// A cast as it is at one moment, for `GET /v1/streams/{id}` and lists.
+/// A cast as it is at one moment.
 #[derive(Debug)]
-pub struct Snapshot {
-    pub fold: fold::Fold,
-    pub end: Option<Arc<End>>,
-    pub blocks: Seq,
-    pub frames: usize,
-    pub bytes: u64,
-    pub hash: String,
+pub struct Now<'a> {
+    pub log: &'a Log,
+    /// From the `POST` to the first token.
     pub first_token: Option<Duration>,
 }
 
@@ -158,20 +154,13 @@ impl Cast {
 
     /// `running`, or the reason of the end.
     pub fn status(&self) -> &'static str {
-        self.lock().log.end().map_or("running", |end| end.why.reason())
+        self.lock().log.status()
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    /// Looks at everything at once. The log stands still meanwhile: be quick.
+    pub fn inspect<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> T {
         let kept = self.lock();
-        Snapshot {
-            fold: kept.log.fold().clone(),
-            end: kept.log.end().cloned(),
-            blocks: kept.log.tail(),
-            frames: kept.log.frames(),
-            bytes: kept.log.bytes(),
-            hash: kept.log.hash(),
-            first_token: kept.first_token,
-        }
+        look(Now { log: &kept.log, first_token: kept.first_token })
     }
 
     /// The cursor before the block that holds a byte, and how far inside of it the byte lies; `None` beyond the tail.

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::debug;
 
@@ -64,7 +64,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
 }
 
 fn check(config: &Config, request: &Request) -> Result<(), Error> {
-    let host = host(request);
+    let host = host(request.uri(), request.headers());
     let local = request.extensions().get::<Link>().map(|link| link.local.ip());
     if !host.as_ref().is_some_and(|host| is_ours(config, host.host(), local)) {
         return Err(Error::new(
@@ -86,10 +86,11 @@ fn check(config: &Config, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-fn host(request: &Request) -> Option<Authority> {
-    match request.uri().authority() {
+/// The name under which a request calls us.
+pub(super) fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    match uri.authority() {
         Some(authority) => Some(authority.clone()),
-        None => request.headers().get(header::HOST)?.to_str().ok()?.parse().ok(),
+        None => headers.get(header::HOST)?.to_str().ok()?.parse().ok(),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::App;
 use super::error::Error;
-use super::gate::Granted;
+use super::gate::{self, Granted};
 use crate::auth::Grant;
 use crate::cast::Cast;
 use crate::cast::hub::{Ask, Order, Started};
@@ -79,6 +79,7 @@ fn on_no_viewers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 pub(super) async fn start(
     State(app): State<App>,
     Granted(grant): Granted,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
@@ -88,7 +89,7 @@ pub(super) async fn start(
     let body = read(&app, &headers, body).await?;
     let order = order(&app, &grant, &headers, key, parse(&body)?)?;
     let Started { cast, replayed } = app.hub.start(order).await?;
-    Ok(started(&app, &grant, &headers, &cast, replayed))
+    Ok(started(&app, &grant, &base_url(&app, &uri, &headers), &cast, replayed))
 }
 
 /// Only `application/json`, which no page can send from a foreign origin without asking first.
@@ -134,6 +135,9 @@ fn parse(body: &[u8]) -> Result<Envelope, Error> {
     // A body that is no JSON at all is told apart from one that has something wrong in it.
     if let Err(error) = serde_json::from_slice::<&RawValue>(body) {
         return Err(Error::bad_request("invalid_json", format!("the body is not JSON: {error}")));
+    }
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::bad_request("invalid_field", "write a JSON object with a `request` in it"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -214,10 +218,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
     })
 }
 
-fn started(app: &App, grant: &Grant, headers: &HeaderMap, cast: &Cast, replayed: bool) -> Response {
+fn started(app: &App, grant: &Grant, base: &str, cast: &Cast, replayed: bool) -> Response {
     let lifetime = app.total + cast.about().ttl + TICKET_MARGIN;
     let (ticket, expires_at) = app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime);
-    let base = base_url(app, headers);
     let url = format!("{base}/v1/streams/{}", cast.id());
     let answer = json!({
         "id": cast.id(),
@@ -247,12 +250,13 @@ fn started(app: &App, grant: &Grant, headers: &HeaderMap, cast: &Cast, replayed:
 }
 
 /// Where the caller finds us: `http.public_url`, else under the name that it used.
-fn base_url(app: &App, headers: &HeaderMap) -> String {
+fn base_url(app: &App, uri: &Uri, headers: &HeaderMap) -> String {
     match &app.config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => {
-            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            format!("http://{}", host.map_or_else(|| app.config.listen.to_string(), str::to_owned))
+            let host = gate::host(uri, headers)
+                .map_or_else(|| app.config.listen.to_string(), |host| host.to_string());
+            format!("http://{host}")
         }
     }
 }

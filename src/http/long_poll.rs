@@ -12,8 +12,9 @@ use super::error::Error;
 use super::params::Params;
 use crate::auth::Grant;
 use crate::cast::Cast;
+use crate::cast::hub::Missing;
 use crate::view::View;
-use crate::view::events::Snapshot;
+use crate::view::events::{Bye, Snapshot};
 use crate::viewer::{Step, Viewer};
 
 const WAIT_S_MAX: u64 = 60;
@@ -41,9 +42,7 @@ pub(super) async fn answer(
     let (Begin::After(mut cursor) | Begin::Over(mut cursor)) = begin;
     let mut events = Vec::new();
     if snapshot {
-        let now = cast.snapshot();
-        cursor = now.blocks;
-        Snapshot::new(cursor, &now.fold).poll(&mut events);
+        cursor = cast.inspect(|now| Snapshot::of(now.log).poll(&mut events));
     }
     let mut viewer =
         Viewer::new(cast, View::Poll, cursor, "long_poll", app.closing.clone()).until(grant.expires);
@@ -63,6 +62,7 @@ pub(super) async fn answer(
                 end = Some(bytes);
             }
             Ok(Step::Heartbeat) => {}
+            Ok(Step::Bye(Bye { code: "gone", .. })) => return Err(Missing::Gone.into()),
             Ok(Step::Bye(_)) | Err(_) => break,
         }
     }

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 use url::form_urlencoded;
 
 use super::error::Error;
+use crate::cast::hub::Missing;
 
 /// The query of a request.
 #[derive(Debug, Default)]
@@ -50,6 +51,19 @@ pub(super) fn invalid(name: &str, what_to_do: &str) -> Error {
 pub(super) fn digits(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok()).flatten()
+}
+
+/// The `{id}` of a path. What cannot be a name is the name of nothing.
+#[derive(Debug)]
+pub(super) struct Name(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Missing::Unknown.into())
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Params {

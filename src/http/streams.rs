@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use super::App;
 use super::error::Error;
 use super::gate::Granted;
-use super::params::{Params, invalid};
+use super::params::{Name, Params, invalid};
 use crate::cast::end::{End, Why};
 use crate::cast::event::Usage;
 use crate::cast::fold::Choices;
-use crate::cast::{Cast, Snapshot};
+use crate::cast::{Cast, Now};
 
 const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
@@ -49,30 +49,30 @@ struct Whole<'a> {
     upstream_id: Option<&'a str>,
     choices: &'a Choices,
     end: Option<&'a End>,
-    hash: &'a str,
+    hash: String,
 }
 
 /// Some streams, and where the older ones begin.
 #[derive(Serialize)]
-struct Page<'a> {
-    streams: Vec<Summary<'a>>,
+struct Page {
+    streams: Vec<Box<RawValue>>,
     next: Option<String>,
 }
 
 impl<'a> Summary<'a> {
-    fn new(cast: &'a Cast, now: &'a Snapshot) -> Self {
-        let about = cast.about();
+    fn new(cast: &'a Cast, now: &Now<'a>) -> Self {
+        let (about, log) = (cast.about(), now.log);
         let wall = |since| humantime::format_rfc3339_millis(cast.wall(since)).to_string();
-        let ended = now.end.as_ref().map(|end| Duration::from_millis(end.at_ms));
+        let ended = log.end().map(|end| Duration::from_millis(end.at_ms));
         Self {
             id: about.id.as_str(),
-            status: now.end.as_ref().map_or("running", |end| end.why.reason()),
+            status: log.status(),
             provider: &about.provider,
-            model: now.fold.model.as_deref(),
-            usage: now.fold.usage,
-            blocks: now.blocks,
-            frames: now.frames,
-            bytes: now.bytes,
+            model: log.fold().model.as_deref(),
+            usage: log.fold().usage,
+            blocks: log.tail(),
+            frames: log.frames(),
+            bytes: log.bytes(),
             viewers: cast.viewers(),
             ttft_ms: now.first_token.map(|after| (after.as_secs_f64() * 1e6).round() / 1e3),
             metadata: about.metadata.as_deref(),
@@ -87,18 +87,20 @@ impl<'a> Summary<'a> {
 pub(super) async fn show(
     State(app): State<App>,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Response, Error> {
     let cast = app.find(&grant, &id)?;
-    let now = cast.snapshot();
-    let state = Whole {
-        summary: Summary::new(&cast, &now),
-        upstream_id: now.fold.upstream_id.as_deref(),
-        choices: &now.fold.choices,
-        end: now.end.as_deref(),
-        hash: &now.hash,
-    };
-    Ok(Json(state).into_response())
+    Ok(cast.inspect(|now| {
+        let fold = now.log.fold();
+        Json(Whole {
+            summary: Summary::new(&cast, &now),
+            upstream_id: fold.upstream_id.as_deref(),
+            choices: &fold.choices,
+            end: now.log.end().map(|end| &**end),
+            hash: now.log.hash(),
+        })
+        .into_response()
+    }))
 }
 
 /// `GET /v1/streams?status=&limit=&page=`, newest first
@@ -125,9 +127,10 @@ pub(super) async fn list(
         .filter(|(_, cast)| status.as_deref().is_none_or(|status| cast.status() == status));
     let page: Vec<(u64, Cast)> = found.by_ref().take(limit).collect();
     let next = found.next().and_then(|_| page.last()).map(|(number, _)| number.to_string());
-    let snapshots: Vec<(Cast, Snapshot)> =
-        page.into_iter().map(|(_, cast)| (cast.clone(), cast.snapshot())).collect();
-    let streams: Vec<Summary<'_>> = snapshots.iter().map(|(cast, now)| Summary::new(cast, now)).collect();
+    let summary =
+        |cast: &Cast| cast.inspect(|now| serde_json::value::to_raw_value(&Summary::new(cast, &now)));
+    let streams = page.iter().map(|(_, cast)| summary(cast)).collect::<Result<Vec<_>, _>>();
+    let streams = streams.expect("plain data is JSON");
     Ok(Json(Page { streams, next }).into_response())
 }
 
@@ -135,7 +138,7 @@ pub(super) async fn list(
 pub(super) async fn stop(
     State(app): State<App>,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    Name(id): Name,
     params: Params,
 ) -> Result<Response, Error> {
     let purge = params.flag("purge")?;

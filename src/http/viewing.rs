@@ -3,7 +3,7 @@
 use std::io;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::HeaderMap};
 use bytes::{Buf, Bytes};
@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::cursor::{Begin, Cursor};
 use super::error::Error;
 use super::gate::Granted;
-use super::params::{Params, invalid};
+use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::{App, long_poll};
 use crate::cast::Cast;
@@ -28,7 +28,7 @@ const HEARTBEAT_MS_DEFAULT: u64 = 15_000;
 pub(super) async fn events(
     State(app): State<App>,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    Name(id): Name,
     cursor: Cursor,
     params: Params,
     headers: HeaderMap,
@@ -49,9 +49,7 @@ pub(super) async fn events(
     let mut head = open.sse(retry_ms(app.hub.draining().is_cancelled()));
     let mut cursor = after;
     if snapshot {
-        let now = cast.snapshot();
-        cursor = now.blocks;
-        Snapshot::new(cursor, &now.fold).sse(&mut head);
+        cursor = cast.inspect(|now| Snapshot::of(now.log).sse(&mut head));
     }
     let viewer = Viewer::new(cast, View::Events, cursor, "sse", app.closing.clone())
         .with_heartbeat(std::time::Duration::from_millis(heartbeat))
@@ -64,7 +62,7 @@ pub(super) async fn events(
 pub(super) async fn raw(
     State(app): State<App>,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    Name(id): Name,
     params: Params,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
@@ -102,7 +100,7 @@ pub(super) async fn raw(
 pub(super) async fn text(
     State(app): State<App>,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    Name(id): Name,
     cursor: Cursor,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, info};
 
 use self::provider::Call;
 use self::read::Reader;
@@ -63,6 +63,7 @@ async fn run(
     coalesce: &coalesce::Config,
     mut producer: Producer,
 ) {
+    info!("stream started");
     let cast = producer.cast().clone();
     let (sender, receiver) = feed::channel(coalesce.pending_bytes_max);
     let reading = async {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::event::{Event, Prose, Usage};
-use crate::cast::fold::{Choices, Fold};
-use crate::cast::log::{Part, Rendering};
+use crate::cast::fold::Choices;
+use crate::cast::log::{Log, Part, Rendering};
 
 /// The native view as Server-Sent Events.
 #[derive(Debug)]
@@ -74,16 +74,20 @@ pub struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    pub fn new(upto: Seq, fold: &'a Fold) -> Self {
-        Self { upto, choices: &fold.choices, usage: fold.usage }
+    pub fn of(log: &'a Log) -> Self {
+        Self { upto: log.tail(), choices: &log.fold().choices, usage: log.fold().usage }
     }
 
-    pub fn sse(&self, out: &mut Vec<u8>) {
+    /// Writes the event and gives the cursor behind it.
+    pub fn sse(&self, out: &mut Vec<u8>) -> Seq {
         sse(out, Some(self.upto), "snapshot", self);
+        self.upto
     }
 
-    pub fn poll(&self, out: &mut Vec<u8>) {
+    /// Writes the event and gives the cursor behind it.
+    pub fn poll(&self, out: &mut Vec<u8>) -> Seq {
         poll(out, Some(self.upto), "snapshot", self);
+        self.upto
     }
 }
 
