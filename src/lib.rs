@@ -24,7 +24,7 @@
 //! * [`http`]: the HTTP surface over all of this.
 //! * [`journal`]: the durable log below the in-memory one.
 //! * [`auth`]: a key or a ticket becomes a grant.
-//! * [`telemetry`], [`log`], [`tasks`]: what is counted, said and awaited.
+//! * [`telemetry`], [`logging`], [`tasks`]: what is counted, said and awaited.
 //! * [`config`], [`server`], [`cli`]: how all of it is put together, run and drained.
 //!
 //! `docs/architecture.md` has the invariants; `docs/protocol.md` is the specification of the wire.
@@ -37,7 +37,7 @@ pub mod crypto;
 pub mod dialect;
 pub mod http;
 pub mod journal;
-pub mod log;
+pub mod logging;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,19 +21,6 @@ use crate::{http, journal, telemetry};
 /// How long streams that were told to end, and connections that were told to close, may take.
 const SOON: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// `[drain]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Drain {
-    pub grace_s: u64,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { grace_s: 30 }
-    }
-}
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Settings, USAGE, fail, say};
-use crate::log;
+use crate::logging;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -21,7 +21,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return fail(USAGE, problems),
     };
-    if let Err(problem) = log::check(&config.log) {
+    if let Err(problem) = logging::check(&config.log) {
         return fail(USAGE, problem);
     }
     if options.print {

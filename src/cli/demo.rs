@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::simulate::{self, Simulator};
 use super::{USAGE, fail, say, told_to_stop};
 use crate::config::Sources;
-use crate::log;
+use crate::logging;
 use crate::server::Server;
 use crate::tasks::Tasks;
 
@@ -51,7 +51,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return fail(USAGE, problems),
     };
-    if let Err(problem) = log::init(&config.log) {
+    if let Err(problem) = logging::init(&config.log) {
         return fail(USAGE, problem);
     }
     let provider = simulator.addr();

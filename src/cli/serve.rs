@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{USAGE, fail, told_to_stop};
 use crate::config::Sources;
-use crate::log;
+use crate::logging;
 use crate::server::Server;
 
 pub(super) async fn run(sources: &Sources) -> ExitCode {
@@ -12,7 +12,7 @@ pub(super) async fn run(sources: &Sources) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return fail(USAGE, problems),
     };
-    if let Err(problem) = log::init(&config.log) {
+    if let Err(problem) = logging::init(&config.log) {
         return fail(USAGE, problem);
     }
     if config.providers.is_empty() {

@@ -1,0 +1,127 @@
+//! What cannot be right, whatever the types say.
+
+use std::fmt;
+
+use super::Config;
+
+/// Everything that is wrong with a configuration, a line each.
+#[derive(Debug)]
+pub struct Problems(pub(super) Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Config {
+    /// Everything that cannot be right, whatever the types say.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |is_right: bool, key: &str, value: &dyn fmt::Display, instead: &str| {
+            if !is_right {
+                problems.push(format!("{key} = {value}: {instead}"));
+            }
+        };
+        let Self { http, coalesce, retention, limits, upstream, .. } = self;
+        let open = !self.auth.keys.is_empty() || self.auth.insecure_open || http.listen.ip().is_loopback();
+        check(
+            open,
+            "http.listen",
+            &http.listen,
+            "whoever reaches this address could spend your provider's key. Add a key (`tokencast key` prints what to \
+             write under [[auth.keys]]), or listen on 127.0.0.1, or pass --insecure-open",
+        );
+        if let Some(url) = &http.public_url {
+            check(is_http(url), "http.public_url", url, "write an http:// or https:// URL");
+        }
+        for origin in &http.cors_origins {
+            let parsed = origin.parse::<url::Url>();
+            let is_origin = parsed.is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+            check(
+                is_origin,
+                "http.cors_origins",
+                origin,
+                "write exact origins, as in \"https://app.example\"",
+            );
+        }
+        let positive = [
+            ("http.connections_max", http.connections_max as u64),
+            ("http.body_bytes_max", http.body_bytes_max as u64),
+            ("http.h2_streams_max", u64::from(http.h2_streams_max)),
+            ("http.first_byte_s", http.first_byte_s),
+            ("http.head_s", http.head_s),
+            ("http.request_s", http.request_s),
+            ("http.body_s", http.body_s),
+            ("http.stalled_s", http.stalled_s),
+            ("coalesce.frame_bytes_max", coalesce.frame_bytes_max as u64),
+            ("retention.ttl_s", retention.ttl_s),
+            ("limits.memory_bytes_max", limits.memory_bytes_max as u64),
+            ("limits.streams_max", limits.streams_max as u64),
+            ("limits.running_max", limits.running_max as u64),
+            ("limits.stream_bytes_max", limits.stream_bytes_max),
+            ("upstream.connect_s", upstream.connect_s),
+            ("upstream.first_byte_s", upstream.first_byte_s),
+            ("upstream.silent_s", upstream.silent_s),
+            ("upstream.total_s", upstream.total_s),
+            ("upstream.connect_attempts", u64::from(upstream.connect_attempts)),
+            ("upstream.block_bytes_max", upstream.block_bytes_max as u64),
+            ("upstream.journal_stall_s", upstream.journal_stall_s),
+        ];
+        for (key, value) in positive {
+            check(value > 0, key, &value, "write at least 1");
+        }
+        check(
+            http.head_bytes_max >= 8192,
+            "http.head_bytes_max",
+            &http.head_bytes_max,
+            "write at least 8192",
+        );
+        check(
+            coalesce.frame_interval_ms <= 1000,
+            "coalesce.frame_interval_ms",
+            &coalesce.frame_interval_ms,
+            "write at most 1000; 16 is a frame of a screen",
+        );
+        check(
+            coalesce.pending_bytes_max >= coalesce.frame_bytes_max,
+            "coalesce.pending_bytes_max",
+            &coalesce.pending_bytes_max,
+            "write at least coalesce.frame_bytes_max",
+        );
+        check(
+            u32::try_from(coalesce.pending_bytes_max).is_ok()
+                && u32::try_from(upstream.block_bytes_max).is_ok(),
+            "coalesce.pending_bytes_max",
+            &coalesce.pending_bytes_max,
+            "write less than 4 GiB, and so for upstream.block_bytes_max",
+        );
+        check(
+            retention.ttl_s <= retention.ttl_s_max,
+            "retention.ttl_s",
+            &retention.ttl_s,
+            "write at most retention.ttl_s_max",
+        );
+        for (place, provider) in self.providers.iter().enumerate() {
+            let name = &provider.name;
+            check(!name.is_empty(), "providers.name", &"\"\"", "give every provider a name");
+            let is_first = self.providers.iter().position(|other| other.name == *name) == Some(place);
+            check(is_first, "providers.name", name, "two providers have this name: choose another one");
+            check(
+                is_http(&provider.base_url),
+                "providers.base_url",
+                &provider.base_url,
+                "write an http(s) URL",
+            );
+            let rooted = provider.paths.iter().all(|path| path.starts_with('/'));
+            check(rooted, "providers.paths", &provider.paths.join(", "), "begin every path with /");
+        }
+        problems
+    }
+}
+
+fn is_http(url: &url::Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
