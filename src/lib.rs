@@ -18,13 +18,15 @@
 //!
 //! * [`cast`]: the core. Blocks, frames, the log, the one producer, the hub. No network, no HTTP, no SQL.
 //! * [`dialect`]: what a provider's blocks mean. Pure.
-//! * [`upstream`]: the task that calls a provider and fills a cast; the only place that knows reqwest.
+//! * [`upstream`]: the task that calls a provider and fills a cast.
 //! * [`view`]: renderings of the log for the wire.
 //! * [`viewer`]: the one loop that every transport uses.
 //! * [`http`]: the HTTP surface over all of this.
 //! * [`journal`]: the durable log below the in-memory one.
 //! * [`auth`]: a key or a ticket becomes a grant.
 //! * [`telemetry`], [`logging`], [`tasks`]: what is counted, said and awaited.
+//! * [`client`]: the other side: follows one stream, and resumes by itself.
+//! * [`outbound`]: HTTP clients, for whoever needs one.
 //! * [`config`], [`server`], [`cli`]: how all of it is put together, run and drained.
 //!
 //! `docs/architecture.md` has the invariants; `docs/protocol.md` is the specification of the wire.
@@ -32,12 +34,14 @@
 pub mod auth;
 pub mod cast;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod crypto;
 pub mod dialect;
 pub mod http;
 pub mod journal;
 pub mod logging;
+pub mod outbound;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

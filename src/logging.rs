@@ -56,7 +56,7 @@ pub fn init(config: &Config) -> Result<(), String> {
     let layer = if pretty {
         fmt::layer().with_target(false).with_writer(stderr).boxed()
     } else {
-        fmt::layer().json().flatten_event(true).with_writer(stderr).boxed()
+        fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(stderr).boxed()
     };
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
     Ok(())

@@ -13,6 +13,7 @@ use crate::auth::Gate;
 use crate::cast::end::Why;
 use crate::cast::hub::Hub;
 use crate::config::Config;
+use crate::journal::Opened;
 use crate::tasks::Tasks;
 use crate::upstream::Limits;
 use crate::upstream::provider::Registry;
@@ -22,13 +23,13 @@ use crate::{http, journal, telemetry};
 const SOON: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// A listener that could not be opened.
+/// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{key} = {addr}: {error}: free that address, or write another one")]
-pub struct BindError {
-    key: &'static str,
-    addr: SocketAddr,
-    error: std::io::Error,
+pub enum StartError {
+    #[error("{key} = {addr}: {error}: free that address, or write another one")]
+    Bind { key: &'static str, addr: SocketAddr, error: std::io::Error },
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
 }
 
 /// A gateway that serves.
@@ -40,7 +41,9 @@ pub struct Server {
     grace: Duration,
     /// The upstream tasks, which belong to casts.
     streams: Tasks,
-    /// Accept loops, connections and housekeeping.
+    /// The public listener and its connections.
+    public: Tasks,
+    /// The operations listener, its connections, and housekeeping.
     services: Tasks,
     accepting: CancellationToken,
     closing: CancellationToken,
@@ -48,19 +51,26 @@ pub struct Server {
 
 impl Server {
     /// Opens the listeners and begins to serve. `variable` looks up environment variables.
-    pub fn start(config: Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, BindError> {
+    pub fn start(config: Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
         let metrics = telemetry::install();
-        let bind = |key, addr| http::bind(addr).map_err(|error| BindError { key, addr, error });
+        let Opened { journal, known, secret } = journal::open(&config.journal)?;
+        let bind = |key, addr| http::bind(addr).map_err(|error| StartError::Bind { key, addr, error });
         let listener = bind("http.listen", config.http.listen)?;
         let ops_listener = bind("ops.listen", config.ops.listen)?;
 
-        let (streams, services) = (Tasks::default(), Tasks::default());
+        let (streams, public, services) = (Tasks::default(), Tasks::default(), Tasks::default());
         let limits =
             Limits { config: config.upstream.clone(), stream_bytes_max: config.limits.stream_bytes_max };
         let registry =
             Registry::new(&config.providers, variable, limits, config.coalesce.clone(), streams.clone());
-        let journal = journal::open(&config.journal);
-        let hub = Hub::new(config.retention.clone(), config.limits.clone(), journal, Arc::new(registry));
+        let hub = Hub::new(
+            config.retention.clone(),
+            config.limits.clone(),
+            journal,
+            Arc::new(registry),
+            streams.clone(),
+        );
+        hub.restore(known);
 
         let server = Self {
             http: local(&listener, config.http.listen),
@@ -68,27 +78,22 @@ impl Server {
             hub: hub.clone(),
             grace: Duration::from_secs(config.drain.grace_s),
             streams,
+            public,
             services,
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
         };
         let app = http::App::new(http::Parts {
-            gate: Gate::new(&config.auth),
+            gate: Gate::new(&config.auth, &secret),
             total: Duration::from_secs(config.upstream.total_s),
             closing: server.closing.clone(),
             hub: hub.clone(),
             config: config.http.clone(),
         });
-        let Self { services, accepting, .. } = &server;
+        let Self { public, services, accepting, .. } = &server;
         let stop = services.stop();
-        let (public, ops) = (http::router(app.clone()), http::ops_router(app, metrics.clone()));
-        services.spawn(http::serve(
-            listener,
-            public,
-            config.http.clone(),
-            services.clone(),
-            accepting.clone(),
-        ));
+        let (router, ops) = (http::router(app.clone()), http::ops_router(app, metrics.clone()));
+        public.spawn(http::serve(listener, router, config.http.clone(), public.clone(), accepting.clone()));
         services.spawn(http::serve(ops_listener, ops, config.http, services.clone(), stop.clone()));
         services.spawn(hub.expire(stop.clone()));
         services.spawn({
@@ -142,8 +147,10 @@ impl Server {
         }
         // 4. Accept no more connections; those that are open close when they have said everything.
         self.accepting.cancel();
-        if timeout(SOON, idle(&self.services)).await.is_err() {
+        if timeout(SOON, self.public.wait()).await.is_err() {
+            info!(tasks = self.public.len(), "sending the last viewers away");
             self.closing.cancel();
+            let _ = timeout(SOON, self.public.wait()).await;
         }
         // 5. Close the operations listener, and leave.
         self.services.stop().cancel();
@@ -156,12 +163,4 @@ impl Server {
 
 fn local(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(wanted)
-}
-
-/// Returns when only the housekeeping is left: the operations listener, expiry and upkeep.
-async fn idle(services: &Tasks) {
-    const HOUSEKEEPING: usize = 3;
-    while services.len() > HOUSEKEEPING {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -64,6 +64,10 @@ fn describe() {
     describe_counter!("tokencast_resumes_total", "Viewers that came with a cursor, by outcome");
     describe_counter!("tokencast_http_requests_total", "HTTP requests, by route and status code");
     describe_gauge!("tokencast_http_connections", "Open connections");
+    describe_counter!(
+        "tokencast_http_connections_refused_total",
+        "Connections refused at http.connections_max"
+    );
     describe_gauge!("tokencast_memory_held_bytes", Unit::Bytes, "Bytes held by logs and their renderings");
     describe_gauge!("tokencast_memory_limit_bytes", Unit::Bytes, "limits.memory_bytes_max");
 }
@@ -80,12 +84,21 @@ pub fn stream_started(provider: &str) {
     gauge!("tokencast_streams_active", "provider" => provider.to_owned()).increment(1.0);
 }
 
+/// A stream of a process before this one was found, and ended where it is durable.
+pub fn stream_interrupted(provider: &str) {
+    count_end(provider, Why::Restart);
+}
+
 pub fn stream_ended(provider: &str, why: Why) {
+    count_end(provider, why);
+    gauge!("tokencast_streams_active", "provider" => provider.to_owned()).decrement(1.0);
+}
+
+fn count_end(provider: &str, why: Why) {
     let (reason, code) = why.wire();
     let code = code.unwrap_or("");
     counter!("tokencast_streams_ended_total", "provider" => provider.to_owned(), "reason" => reason, "code" => code)
         .increment(1);
-    gauge!("tokencast_streams_active", "provider" => provider.to_owned()).decrement(1.0);
 }
 
 /// What one stream counts often, looked up once.
@@ -190,6 +203,11 @@ pub fn resumed(outcome: Resume) {
         Resume::Over => "over",
     };
     counter!("tokencast_resumes_total", "outcome" => outcome).increment(1);
+}
+
+/// No place was left for a connection.
+pub fn connection_refused() {
+    counter!("tokencast_http_connections_refused_total").increment(1);
 }
 
 pub fn request_answered(route: &str, code: u16) {

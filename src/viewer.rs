@@ -101,6 +101,8 @@ impl Viewer {
                 Read::Gone => return self.bye("gone", 0),
                 Read::Pending => {
                     tokio::select! {
+                        // What is there is said before anything else.
+                        biased;
                         () = self.watch.changed() => {}
                         () = sleep_until(quiet_until) => return Step::Heartbeat,
                         () = sleep_until(self.expires) => {}
@@ -134,3 +136,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

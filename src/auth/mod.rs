@@ -86,9 +86,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn new(config: &Config) -> Self {
+    /// Tickets are signed under `secret`.
+    pub fn new(config: &Config, secret: &[u8; 32]) -> Self {
         let keys = config.keys.iter().map(|key| (key.sha256, key.tenant.as_str().into())).collect();
-        Self { keys, tickets: Tickets::generate() }
+        Self { keys, tickets: Tickets::new(secret) }
     }
 
     /// Whether everybody who reaches the listener may do everything.
@@ -100,8 +101,8 @@ impl Gate {
         &self.tickets
     }
 
-    /// What the credential grants. A ticket counts even where the gateway is open, so that it means the same
-    /// everywhere.
+    /// What a credential grants that was sent to us alone. A ticket counts even where the gateway is open, so that it
+    /// means the same everywhere.
     pub fn grant(&self, credential: Option<&str>) -> Result<Grant, Denied> {
         match credential {
             Some(ticket) if ticket::looks_like_one(ticket) => self.tickets.check(ticket),
@@ -111,6 +112,14 @@ impl Gate {
                 Ok(Self::everything(tenant.clone()))
             }
             None => Err(Denied::Nothing),
+        }
+    }
+
+    /// What an `Authorization` grants. On an open gateway it may be meant for the provider.
+    pub fn grant_by_authorization(&self, credential: &str) -> Result<Grant, Denied> {
+        match self.grant(Some(credential)) {
+            Err(Denied::BadTicket) if self.is_open() => self.grant(None),
+            granted => granted,
         }
     }
 
@@ -134,7 +143,7 @@ mod tests {
                 tenant: format!("tenant of {key}"),
             })
             .collect();
-        Gate::new(&Config { keys, ..Config::default() })
+        Gate::new(&Config { keys, ..Config::default() }, &crate::crypto::random())
     }
 
     #[test]

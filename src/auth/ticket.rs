@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{Can, Denied, Grant, jwt};
 use crate::cast::id::Id;
-use crate::crypto::random;
 
 const AUDIENCE: &str = "tokencast";
 const LEN_MAX: usize = 4096;
@@ -53,19 +52,13 @@ pub fn looks_like_one(credential: &str) -> bool {
 }
 
 impl Tickets {
-    /// Under a secret that ends with this process, as the streams in memory do.
-    pub fn generate() -> Self {
+    pub fn new(secret: &[u8; 32]) -> Self {
         jwt::install();
-        let secret: [u8; 32] = random();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud"]);
         validation.leeway = LEEWAY.as_secs();
-        Self {
-            sign: EncodingKey::from_secret(&secret),
-            verify: DecodingKey::from_secret(&secret),
-            validation,
-        }
+        Self { sign: EncodingKey::from_secret(secret), verify: DecodingKey::from_secret(secret), validation }
     }
 
     /// A ticket for one stream, and when it expires.

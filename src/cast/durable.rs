@@ -4,59 +4,80 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::About;
+use serde::{Deserialize, Serialize};
+
+use super::about::About;
+pub use super::about::Number;
 use super::end::End;
 use super::frame::Frame;
-use super::id::Id;
 
 /// One thing to remember.
 #[derive(Debug, Clone)]
 pub enum Record {
-    /// A stream has begun; its id is taken from now on.
-    Begin(Begin),
-    Frame(Id, Arc<Frame>),
-    End(Id, Arc<End>),
+    /// A stream has begun; its id and its key are taken from now on.
+    Begin(Arc<About>),
+    /// The media type of a stream's bytes.
+    Describe(Number, String),
+    Frame(Number, Arc<Frame>),
+    End(Number, Arc<Ended>),
+    /// A stream's content is gone; its id and its key stay taken until that time (milliseconds since 1970).
+    Bury(Number, u64),
+    /// Nothing is left of a stream.
+    Forget(Number),
+    /// Nothing, to see whether anything can be committed.
+    Probe,
 }
 
-/// What a stream begins with.
-#[derive(Debug, Clone)]
-pub struct Begin {
-    pub id: Id,
-    pub tenant: Arc<str>,
-    pub provider: Arc<str>,
-    pub metadata: Option<String>,
-    pub ttl_s: u64,
-    /// The `Idempotency-Key`, which is taken from now on, too.
-    pub key: Option<Arc<str>>,
-    /// Hash of what was asked for.
-    pub fingerprint: [u8; 32],
+/// What is left of a stream when it has ended, beside its content: enough for lists and for its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ended {
+    pub end: End,
+    pub model: Option<String>,
+    pub frames: usize,
+    pub first_token_ms: Option<f64>,
 }
 
-impl Begin {
-    pub fn new(about: &About, key: Option<Arc<str>>, fingerprint: [u8; 32]) -> Self {
-        Self {
-            id: about.id.clone(),
-            tenant: about.tenant.clone(),
-            provider: about.provider.clone(),
-            metadata: about.metadata.as_ref().map(|metadata| metadata.get().to_owned()),
-            ttl_s: about.ttl.as_secs(),
-            key,
-            fingerprint,
-        }
-    }
+/// A stream that the journal still knows.
+#[derive(Debug)]
+pub struct Known {
+    pub about: About,
+    pub content_type: Option<String>,
+    pub state: State,
 }
 
-/// The journal could not keep a record.
-#[derive(Debug, thiserror::Error)]
+/// How far a known stream got.
+#[derive(Debug)]
+pub enum State {
+    Ended(Ended),
+    /// Its content is gone until that time (milliseconds since 1970), when its name is free again.
+    Gone(u64),
+}
+
+/// The journal could not keep a record, or find one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StorageError(pub String);
 
 /// Resolves once a record is as durable as the journal's mode promises.
 pub type Commit = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send>>;
 
-/// A place where records outlive their cast. Records of one stream are committed in the order given.
+/// Resolves to the content of an ended stream.
+pub type Load = Pin<Box<dyn Future<Output = Result<Vec<Frame>, StorageError>> + Send>>;
+
+/// A place where records outlive their cast.
 pub trait Durable: Send + Sync + std::fmt::Debug {
+    /// Records of one stream are committed in the order given, whether they are waited for or not. An end, a burial
+    /// and a forgetting that cannot be committed are committed later, as soon as anything can.
     fn commit(&self, record: Record) -> Commit;
+
+    /// The content of an ended stream.
+    fn load(&self, number: Number) -> Load;
+
+    /// Whether content can be loaded.
+    fn keeps_content(&self) -> bool;
+
+    /// Why nothing can be committed now.
+    fn trouble(&self) -> Option<StorageError>;
 }
 
 /// A commit that has nothing to wait for.

@@ -1,12 +1,12 @@
 //! The single, final record of a stream, and the table of the ways to end.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::block::Seq;
 use super::event::Usage;
 
 /// Why a stream ended. Each has one `reason` and one `code` on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Why {
     Completed,
     UpstreamStatus,
@@ -83,7 +83,7 @@ impl Outcome {
 }
 
 /// The end of a stream. Its seq is `blocks + 1`; nothing is ever appended after it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     pub why: Why,
     pub message: Option<String>,
@@ -107,32 +107,33 @@ impl End {
     pub fn is_completed(&self) -> bool {
         self.why == Why::Completed
     }
-}
 
-impl Serialize for End {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Wire<'a> {
-            reason: &'static str,
-            code: Option<&'static str>,
-            message: Option<&'a str>,
-            finish: Option<&'a str>,
-            usage: Option<Usage>,
-            blocks: Seq,
-            bytes: u64,
-            hash: &'a str,
-        }
+    /// The end as it stands on the wire.
+    pub fn wire(&self) -> Wire<'_> {
         let (reason, code) = self.why.wire();
+        let Self { message, finish, usage, blocks, bytes, hash, .. } = self;
         Wire {
             reason,
             code,
-            message: self.message.as_deref(),
-            finish: self.finish.as_deref(),
-            usage: self.usage,
-            blocks: self.blocks,
-            bytes: self.bytes,
-            hash: &self.hash,
+            message: message.as_deref(),
+            finish: finish.as_deref(),
+            usage: *usage,
+            blocks: *blocks,
+            bytes: *bytes,
+            hash,
         }
-        .serialize(serializer)
     }
+}
+
+/// See [`End::wire`].
+#[derive(Debug, Serialize)]
+pub struct Wire<'a> {
+    reason: &'static str,
+    code: Option<&'static str>,
+    message: Option<&'a str>,
+    finish: Option<&'a str>,
+    usage: Option<Usage>,
+    blocks: Seq,
+    bytes: u64,
+    hash: &'a str,
 }

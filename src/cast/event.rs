@@ -1,9 +1,9 @@
 //! What blocks mean. Events are derived from a block's bytes by its dialect; the bytes stay authoritative.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One thing that a block says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Which model answers and what the provider calls this answer. Said once.
     Meta { model: Option<String>, upstream_id: Option<String> },
@@ -20,7 +20,7 @@ pub enum Event {
 }
 
 /// The channels of prose that a choice can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Prose {
     Text,
     Reasoning,
@@ -28,7 +28,7 @@ pub enum Prose {
 }
 
 /// Tokens that the provider counted; `None` where it did not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     pub input: Option<u64>,
     pub output: Option<u64>,

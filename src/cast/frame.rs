@@ -1,12 +1,13 @@
 //! A run of blocks that were flushed together. Its borders are fixed once, and the same for everybody for ever.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::block::Seq;
 use super::event::Event;
 
 /// One append to the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// Seq of the first block.
     pub first: Seq,

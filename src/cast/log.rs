@@ -15,6 +15,9 @@ use crate::crypto::{Sha256, hex};
 /// How many renderings a log can keep beside the raw bytes.
 pub const RENDERINGS_MAX: usize = 4;
 
+/// How many frames are rendered before others may have the log.
+const RENDER_FRAMES_MAX: usize = 256;
+
 /// A rendering of the log for the wire. A frame is rendered once, on first demand; all viewers share the bytes.
 pub trait Rendering: Sync {
     /// Which of the log's places this rendering has, below [`RENDERINGS_MAX`].
@@ -68,6 +71,9 @@ pub struct Log {
     raw: Reel,
     reels: [Option<Reel>; RENDERINGS_MAX],
     ends: [Option<Bytes>; RENDERINGS_MAX],
+    /// Seq of the last block, and the bytes up to it. Both, and the hash, go on when the content is erased.
+    tail: Seq,
+    bytes: u64,
     hash: Sha256,
     fold: Fold,
     /// The last block that has events: the last id that viewers of events see.
@@ -94,6 +100,8 @@ impl Default for Log {
             raw: Reel::default(),
             reels: [const { None }; RENDERINGS_MAX],
             ends: [const { None }; RENDERINGS_MAX],
+            tail: 0,
+            bytes: 0,
             hash: Sha256::default(),
             fold: Fold::default(),
             last_id: 0,
@@ -105,9 +113,16 @@ impl Default for Log {
 }
 
 impl Log {
+    /// The log of these frames.
+    pub fn of(frames: Vec<Frame>) -> Self {
+        let mut log = Self::default();
+        frames.into_iter().for_each(|frame| log.append(frame));
+        log
+    }
+
     /// Seq of the last block: the number of blocks.
     pub fn tail(&self) -> Seq {
-        self.raw.tail()
+        self.tail
     }
 
     pub fn frames(&self) -> usize {
@@ -115,7 +130,7 @@ impl Log {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.raw.len() as u64
+        self.bytes
     }
 
     pub fn fold(&self) -> &Fold {
@@ -138,8 +153,8 @@ impl Log {
 
     /// Bytes of memory that this log retains.
     pub fn memory(&self) -> usize {
-        let rendered: usize = self.reels.iter().flatten().map(Reel::len).sum();
-        self.raw.len() + rendered + self.heap_bytes
+        let rendered: usize = self.reels.iter().flatten().map(Reel::memory).sum();
+        self.raw.memory() + rendered + self.frames.capacity() * size_of::<Entry>() + self.heap_bytes
     }
 
     pub fn append(&mut self, frame: Frame) {
@@ -151,6 +166,11 @@ impl Log {
             "blocks fill their frame"
         );
         self.hash.update(&frame.bytes);
+        self.tail = frame.last();
+        self.bytes += frame.bytes.len() as u64;
+        if self.erased {
+            return;
+        }
         self.raw.push(frame.last(), |out| out.extend_from_slice(&frame.bytes));
         let entry = Entry {
             first: frame.first,
@@ -162,9 +182,10 @@ impl Log {
         for (seq, event) in &entry.events {
             self.fold.apply(event);
             self.last_id = *seq;
-            self.heap_bytes += 2 * event.heap_bytes() + size_of::<(Seq, Event)>();
+            // Once here, and once folded.
+            self.heap_bytes += 2 * event.heap_bytes();
         }
-        self.heap_bytes += size_of::<Entry>() + size_of_val(&*entry.ends);
+        self.heap_bytes += size_of_val(&*entry.ends) + size_of_val(&*entry.events);
         self.frames.push(entry);
     }
 
@@ -188,13 +209,17 @@ impl Log {
         self.end = Some(end);
     }
 
-    /// Forgets the content, for good. What is known about it (its end, its size) stays with the end alone.
+    /// Forgets the content, for good, also of what is still to come. The size and the hash stay true, so that the end
+    /// of a stream that was running tells the journal of the blocks that it has.
     pub fn erase(&mut self) {
-        *self = Self { end: self.end.take(), erased: true, ..Self::default() };
-    }
-
-    pub fn is_erased(&self) -> bool {
-        self.erased
+        *self = Self {
+            tail: self.tail,
+            bytes: self.bytes,
+            hash: std::mem::take(&mut self.hash),
+            end: self.end.take(),
+            erased: true,
+            ..Self::default()
+        };
     }
 
     /// What lies behind `after`: whole frames up to `bytes_max` (one at least), the rest of a frame when `after` is
@@ -217,12 +242,8 @@ impl Log {
         let slice = match source {
             Source::Raw => self.raw.read(after, bytes_max),
             Source::Rendered(rendering) => {
-                let reel = self.reels[rendering.slot()].get_or_insert_default();
-                let rendered = self.frames.partition_point(|entry| entry.last <= reel.tail());
-                for entry in &self.frames[rendered..] {
-                    let part = Part { from: entry.from, events: &entry.events };
-                    reel.push(entry.last, |out| rendering.frame(&part, out));
-                }
+                while !self.render(rendering, after, bytes_max) {}
+                let reel = self.reels[rendering.slot()].as_mut().expect("there is a reel now");
                 reel.read(after, bytes_max)
             }
         };
@@ -230,14 +251,38 @@ impl Log {
         Read::Batch { bytes: slice.bytes, upto: slice.upto }
     }
 
+    /// Does some of the rendering that [`Log::read`] would do. Gives whether there is none left: until then the log need
+    /// not be kept from everybody else.
+    pub fn prepare(&mut self, source: Source, after: Seq, bytes_max: usize) -> bool {
+        match source {
+            Source::Rendered(rendering) if after < self.tail && !self.erased => {
+                self.render(rendering, after, bytes_max)
+            }
+            _ => true,
+        }
+    }
+
+    /// Renders the next frames, some at a time. Gives whether a read behind `after` has what it can carry.
+    fn render(&mut self, rendering: &dyn Rendering, after: Seq, bytes_max: usize) -> bool {
+        let reel = self.reels[rendering.slot()].get_or_insert_default();
+        let rendered = self.frames.partition_point(|entry| entry.last <= reel.tail());
+        for entry in self.frames[rendered..].iter().take(RENDER_FRAMES_MAX) {
+            if reel.has(after, bytes_max) {
+                return true;
+            }
+            let part = Part { from: entry.from, events: &entry.events };
+            reel.push(entry.last, |out| rendering.frame(&part, out));
+        }
+        reel.tail() == self.tail || reel.has(after, bytes_max)
+    }
+
     /// The rest of a frame, rendered afresh for a cursor inside of it.
     fn read_rest(&self, source: Source, entry: &Entry, after: Seq) -> Bytes {
         let mut out = Vec::new();
         match source {
             Source::Raw => {
-                let frame = self.raw.slice(entry.first - 1, entry.last);
-                let start = entry.ends[(after - entry.first) as usize] as usize;
-                return frame.slice(start..);
+                let skip = entry.ends[(after - entry.first) as usize] as usize;
+                return self.raw.rest(entry.first - 1, entry.last, skip);
             }
             Source::Rendered(rendering) => {
                 let first = entry.events.partition_point(|(seq, _)| *seq <= after);

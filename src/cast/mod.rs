@@ -4,48 +4,42 @@
 //! [`Cast::read`] behind their cursor, else wait for [`Watch::changed`]. The cast knows how many viewers there are,
 //! and nothing else about them.
 
+pub mod about;
 pub mod block;
 pub mod coalesce;
 pub mod durable;
 pub mod end;
 pub mod event;
+pub mod facts;
 pub mod fold;
 pub mod frame;
 pub mod hub;
 pub mod id;
 pub mod log;
 pub mod memory;
+mod producer;
 mod reel;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 use tokio::time::Instant;
-use tracing::info;
 
+use self::about::About;
 use self::block::Seq;
-use self::durable::{Durable, Record, StorageError};
-use self::end::{End, Outcome, Why};
+use self::durable::{Durable, Ended, Record, StorageError};
+use self::end::{End, Why};
 use self::frame::Frame;
+use self::hub::asleep::Asleep;
 use self::id::Id;
 use self::log::{Log, Read, Source};
 use self::memory::Share;
-use crate::telemetry::{self, Appending};
-
-/// What is known of a cast from the moment of the `POST`.
-#[derive(Debug)]
-pub struct About {
-    pub id: Id,
-    pub tenant: Arc<str>,
-    pub provider: Arc<str>,
-    /// The app's own JSON, as it came.
-    pub metadata: Option<Box<serde_json::value::RawValue>>,
-    /// How long the log is kept after the end.
-    pub ttl: Duration,
-    /// Stop when nobody has watched for this long; `None` goes on without viewers.
-    pub cancel_after: Option<Duration>,
-}
+pub use self::producer::{AppendError, Producer};
+use self::watch::Tail;
+pub use self::watch::{Attached, Watch};
+use crate::telemetry;
 
 /// A handle to one cast; clones are the same cast.
 #[derive(Debug, Clone)]
@@ -53,14 +47,36 @@ pub struct Cast(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    about: About,
+    about: Arc<About>,
+    journal: Arc<dyn Durable>,
+    /// Stop when nobody has watched for this long; `None` goes on without viewers.
+    cancel_after: Option<Duration>,
     began: Instant,
-    started_at: SystemTime,
     content_type: OnceLock<String>,
+    /// How the log ends, to be asked for without waiting for whoever reads it.
+    ending: OnceLock<Ending>,
     log: Mutex<Kept>,
-    tail: watch::Sender<Tail>,
-    stop: watch::Sender<Option<Why>>,
-    viewers: watch::Sender<usize>,
+    tail: Sender<Tail>,
+    stop: Sender<Option<Why>>,
+    viewers: Sender<usize>,
+}
+
+impl Shared {
+    fn new(about: Arc<About>, log: Log, share: Share, journal: Arc<dyn Durable>) -> Self {
+        let tail = Tail { seq: log.tail(), closed: log.end().is_some() };
+        Self {
+            about,
+            journal,
+            cancel_after: None,
+            began: Instant::now(),
+            content_type: OnceLock::new(),
+            ending: OnceLock::new(),
+            log: Mutex::new(Kept { log, share, first_token_ms: None }),
+            tail: Sender::new(tail),
+            stop: Sender::default(),
+            viewers: Sender::default(),
+        }
+    }
 }
 
 /// The log and what it holds of the budget.
@@ -68,14 +84,15 @@ struct Shared {
 struct Kept {
     log: Log,
     share: Share,
-    first_token: Option<Duration>,
+    /// From the `POST` to the first token.
+    first_token_ms: Option<f64>,
 }
 
-/// How far a log reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Tail {
-    seq: Seq,
-    closed: bool,
+/// The end, and when the log may be forgotten.
+#[derive(Debug)]
+struct Ending {
+    end: Arc<End>,
+    expires: Instant,
 }
 
 /// A cast as it is at one moment.
@@ -83,28 +100,54 @@ struct Tail {
 pub struct Now<'a> {
     pub log: &'a Log,
     /// From the `POST` to the first token.
-    pub first_token: Option<Duration>,
+    pub first_token_ms: Option<f64>,
 }
 
 impl Cast {
     /// A new cast and the one value that can fill it.
-    pub fn new(about: About, share: Share, journal: Arc<dyn Durable>) -> (Self, Producer) {
-        let cast = Self(Arc::new(Shared {
-            about,
-            began: Instant::now(),
-            started_at: SystemTime::now(),
-            content_type: OnceLock::new(),
-            log: Mutex::new(Kept { log: Log::default(), share, first_token: None }),
-            tail: watch::Sender::default(),
-            stop: watch::Sender::default(),
-            viewers: watch::Sender::default(),
-        }));
-        telemetry::stream_started(&cast.0.about.provider);
-        let counts = Appending::of(&cast.0.about.provider);
-        (cast.clone(), Producer { cast, journal, counts, ended: false })
+    pub fn new(
+        about: Arc<About>,
+        cancel_after: Option<Duration>,
+        share: Share,
+        journal: Arc<dyn Durable>,
+    ) -> (Self, Producer) {
+        telemetry::stream_started(&about.provider);
+        let cast =
+            Self(Arc::new(Shared { cancel_after, ..Shared::new(about, Log::default(), share, journal) }));
+        cast.settle(&mut cast.lock());
+        (cast.clone(), Producer::new(cast))
     }
 
-    pub fn about(&self) -> &About {
+    /// A cast that has ended, with its log from the journal.
+    fn woken(
+        asleep: &Asleep,
+        mut frames: Vec<Frame>,
+        mut share: Share,
+        journal: Arc<dyn Durable>,
+    ) -> Result<Self, StorageError> {
+        let (about, ended) = (&asleep.about, &asleep.ended);
+        // A frame whose commit came too late to be shown is no part of the stream.
+        frames.retain(|frame| frame.last() <= ended.end.blocks);
+        let mut log = Log::of(frames);
+        if log.hash() != ended.end.hash {
+            return Err(StorageError(format!("the stored content of stream {} is damaged", about.id)));
+        }
+        let end = Arc::new(ended.end.clone());
+        log.finish(end.clone());
+        share.finish();
+        let cast = Self(Arc::new(Shared {
+            ending: Ending { end, expires: asleep.expires }.into(),
+            content_type: asleep.content_type.clone().map_or_else(OnceLock::new, OnceLock::from),
+            ..Shared::new(about.clone(), log, share, journal)
+        }));
+        let mut kept = cast.lock();
+        kept.first_token_ms = ended.first_token_ms;
+        cast.settle(&mut kept);
+        drop(kept);
+        Ok(cast)
+    }
+
+    pub fn about(&self) -> &Arc<About> {
         &self.0.about
     }
 
@@ -116,8 +159,9 @@ impl Cast {
         self.0.began
     }
 
-    pub fn started_at(&self) -> SystemTime {
-        self.0.started_at
+    /// How long the cast goes on without viewers; for ever if `None`.
+    pub fn cancel_after(&self) -> Option<Duration> {
+        self.0.cancel_after
     }
 
     /// The media type that the provider gave its bytes; known from its response head on.
@@ -127,15 +171,23 @@ impl Cast {
 
     /// Notes the media type of the provider's answer. The first one counts.
     pub fn describe(&self, content_type: &str) {
-        let _ = self.0.content_type.set(content_type.to_owned());
+        if self.0.content_type.set(content_type.to_owned()).is_ok() {
+            // Nobody waits for it: what is given first is committed first.
+            drop(self.0.journal.commit(Record::Describe(self.about().number, content_type.to_owned())));
+        }
     }
 
     /// What lies behind the cursor.
     pub fn read(&self, source: Source, after: Seq, bytes_max: usize) -> Read {
-        let mut kept = self.lock();
-        let read = kept.log.read(source, after, bytes_max);
-        kept.settle();
-        read
+        loop {
+            let mut kept = self.lock();
+            let is_ready = kept.log.prepare(source, after, bytes_max);
+            let read = is_ready.then(|| kept.log.read(source, after, bytes_max));
+            self.settle(&mut kept);
+            if let Some(read) = read {
+                return read;
+            }
+        }
     }
 
     /// Something to wait on until there is more to read.
@@ -145,22 +197,23 @@ impl Cast {
 
     /// Seq of the last block.
     pub fn tail(&self) -> Seq {
-        self.0.tail.borrow().seq
+        // Not what the watch says, which is told a moment after the log: a viewer may have read further.
+        self.lock().log.tail()
     }
 
     pub fn end(&self) -> Option<Arc<End>> {
-        self.lock().log.end().cloned()
+        self.0.ending.get().map(|ending| ending.end.clone())
     }
 
     /// `running`, or the reason of the end.
     pub fn status(&self) -> &'static str {
-        self.lock().log.status()
+        self.0.ending.get().map_or("running", |ending| ending.end.why.reason())
     }
 
     /// Looks at everything at once. The log stands still meanwhile: be quick.
     pub fn inspect<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> T {
         let kept = self.lock();
-        look(Now { log: &kept.log, first_token: kept.first_token })
+        look(Now { log: &kept.log, first_token_ms: kept.first_token_ms })
     }
 
     /// The cursor before the block that holds a byte, and how far inside of it the byte lies; `None` beyond the tail.
@@ -171,6 +224,11 @@ impl Cast {
     /// How many bytes lie before the block behind the cursor.
     pub fn offset(&self, after: Seq) -> u64 {
         self.lock().log.offset(after)
+    }
+
+    /// Whether both are handles to one cast.
+    fn is(&self, other: &Cast) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub fn viewers(&self) -> usize {
@@ -189,8 +247,10 @@ impl Cast {
         loop {
             let idle = *viewers.borrow_and_update() == 0;
             tokio::select! {
-                () = tokio::time::sleep(after), if idle => return,
+                biased;
+                // Whoever came before this task was run came in time.
                 changed = viewers.changed() => changed.expect("the cast holds the sender"),
+                () = tokio::time::sleep(after), if idle => return,
             }
         }
     }
@@ -209,25 +269,44 @@ impl Cast {
 
     /// When the log may be forgotten: its ttl after the end.
     pub fn expires(&self) -> Option<Instant> {
-        let kept = self.lock();
-        let end = kept.log.end()?;
-        Some(self.0.began + Duration::from_millis(end.at_ms) + self.0.about.ttl)
+        self.0.ending.get().map(|ending| ending.expires)
     }
 
-    /// A moment of this cast as wall-clock time.
-    pub fn wall(&self, since_began: Duration) -> SystemTime {
-        self.0.started_at + since_began
+    /// Whether the log is to be forgotten.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires().is_some_and(|at| at <= now)
+    }
+
+    /// What stays of this cast when it has ended so.
+    fn ended(&self, end: &End) -> Ended {
+        let kept = self.lock();
+        Ended {
+            end: end.clone(),
+            model: kept.log.fold().model.clone(),
+            frames: kept.log.frames(),
+            first_token_ms: kept.first_token_ms,
+        }
     }
 
     /// Forgets the content, at once and for everybody.
     pub fn erase(&self) {
-        let tail = {
+        {
             let mut kept = self.lock();
             kept.log.erase();
-            kept.settle();
-            kept.log.tail()
-        };
-        self.0.tail.send_modify(|now| *now = Tail { seq: tail.max(now.seq), closed: true });
+            self.settle(&mut kept);
+        }
+        self.0.tail.send_modify(|tail| tail.closed = true);
+    }
+
+    /// Bytes of memory that this holds whatever is in its log.
+    pub fn overhead(&self) -> usize {
+        let metadata = self.0.about.metadata.as_ref().map_or(0, |metadata| metadata.get().len());
+        size_of::<Shared>() + metadata
+    }
+
+    /// Brings the share of the budget up to what is held now.
+    fn settle(&self, kept: &mut Kept) {
+        kept.share.hold(self.overhead() + kept.log.memory());
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -235,144 +314,5 @@ impl Cast {
     }
 }
 
-impl Kept {
-    /// Brings the share of the budget up to what the log holds now.
-    fn settle(&mut self) {
-        self.share.hold(self.log.memory());
-    }
-}
-
-/// Wakes whoever reads a cast.
-#[derive(Debug)]
-pub struct Watch(watch::Receiver<Tail>);
-
-impl Watch {
-    /// Marks what there is now as seen: call it before reading, so that nothing slips through between.
-    pub fn mark(&mut self) {
-        self.0.borrow_and_update();
-    }
-
-    /// Returns when the log has changed since the last mark.
-    pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Returns when there is at least one block, or none will come.
-    pub async fn begun(&mut self) {
-        if self.0.wait_for(|tail| tail.seq > 0 || tail.closed).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Returns when the log is closed.
-    pub async fn closed(&mut self) {
-        if self.0.wait_for(|tail| tail.closed).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// One viewer that counts.
-#[derive(Debug)]
-pub struct Attached(Cast);
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        self.0.0.viewers.send_modify(|viewers| *viewers -= 1);
-    }
-}
-
-/// The one value that can append to a cast and end it. Dropped without [`Producer::end`], as a panic does, it ends
-/// the cast `failed/internal`.
-#[derive(Debug)]
-pub struct Producer {
-    cast: Cast,
-    journal: Arc<dyn Durable>,
-    counts: Appending,
-    ended: bool,
-}
-
-impl Producer {
-    pub fn cast(&self) -> &Cast {
-        &self.cast
-    }
-
-    /// Commits a frame, then makes it visible and wakes the viewers.
-    pub async fn append(&mut self, frame: Frame) -> Result<(), AppendError> {
-        let frame = Arc::new(frame);
-        self.journal.commit(Record::Frame(self.cast.id().clone(), frame.clone())).await?;
-        self.reveal(Arc::unwrap_or_clone(frame))
-    }
-
-    fn reveal(&mut self, frame: Frame) -> Result<(), AppendError> {
-        self.counts.frame_appended(frame.ends.len(), frame.bytes.len());
-        let last = frame.last();
-        let mut kept = self.cast.lock();
-        if kept.log.is_erased() {
-            return Ok(());
-        }
-        if kept.first_token.is_none() && frame.events.iter().any(|(_, event)| event.is_content()) {
-            let after = self.cast.0.began.elapsed();
-            kept.first_token = Some(after);
-            self.counts.first_token(after);
-        }
-        kept.log.append(frame);
-        kept.settle();
-        let exhausted = kept.share.is_exhausted();
-        drop(kept);
-        self.cast.0.tail.send_modify(|tail| tail.seq = last);
-        if exhausted { Err(AppendError::Exhausted) } else { Ok(()) }
-    }
-
-    /// Ends the cast: commits the one final record, then shows it. Where the journal cannot take it, the end says so
-    /// from memory.
-    pub async fn end(mut self, outcome: Outcome) {
-        let end = self.conclude(outcome);
-        let end = match self.journal.commit(Record::End(self.cast.id().clone(), end.clone())).await {
-            Ok(()) => end,
-            Err(error) => self.conclude(Outcome::because(Why::StorageError, error.to_string())),
-        };
-        self.close(end);
-    }
-
-    fn conclude(&self, outcome: Outcome) -> Arc<End> {
-        let at_ms = u64::try_from(self.cast.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.cast.lock().log.conclude(outcome, at_ms)
-    }
-
-    fn close(&mut self, end: Arc<End>) {
-        self.ended = true;
-        let (reason, code) = end.why.wire();
-        telemetry::stream_ended(&self.cast.0.about.provider, end.why);
-        info!(reason, code, message = end.message, blocks = end.blocks, bytes = end.bytes, "stream ended");
-        let mut kept = self.cast.lock();
-        kept.log.finish(end);
-        kept.share.finish();
-        drop(kept);
-        self.cast.0.tail.send_modify(|tail| tail.closed = true);
-    }
-}
-
-/// Why a frame was the last one that could be appended.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The budget of retained bytes and its reserve are used up.
-    #[error("the gateway's memory budget is used up")]
-    Exhausted,
-}
-
-impl Drop for Producer {
-    fn drop(&mut self) {
-        if !self.ended {
-            let outcome = Outcome::because(Why::Internal, "the gateway failed while it read this stream");
-            self.close(self.conclude(outcome));
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,11 +18,13 @@ pub(super) struct Reel {
     marks: Vec<Mark>,
     /// The last slice taken from the open chunk: where it began, and what it was.
     latest: Option<(usize, Bytes)>,
-    sealed_bytes: usize,
+    sealed_memory: usize,
 }
 
 #[derive(Debug)]
 struct Chunk {
+    /// Where this begins, counted from the beginning of the reel.
+    begin: usize,
     bytes: Bytes,
     marks: Box<[Mark]>,
 }
@@ -50,9 +52,10 @@ impl Reel {
         open.or_else(sealed).map_or(0, |mark| mark.last)
     }
 
-    /// Bytes rendered so far.
-    pub(super) fn len(&self) -> usize {
-        self.sealed_bytes + self.open.len()
+    /// Bytes of memory that this holds.
+    pub(super) fn memory(&self) -> usize {
+        let latest = self.latest.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        self.sealed_memory + self.open.capacity() + self.marks.capacity() * size_of::<Mark>() + latest
     }
 
     /// Appends the rendering of the frame that ends at `last`.
@@ -61,21 +64,34 @@ impl Reel {
         render(&mut self.open);
         self.marks.push(Mark { last, end: self.open.len() });
         if self.open.len() >= CHUNK_BYTES {
-            self.latest = None;
-            self.sealed_bytes += self.open.len();
-            self.sealed.push(Chunk {
-                bytes: std::mem::take(&mut self.open).into(),
-                marks: std::mem::take(&mut self.marks).into(),
-            });
+            self.seal();
         }
+    }
+
+    fn seal(&mut self) {
+        self.latest = None;
+        let begin = self.begin();
+        // Boxes have no room to spare: what is retained is what was said.
+        let bytes = std::mem::take(&mut self.open).into_boxed_slice();
+        let marks = std::mem::take(&mut self.marks).into_boxed_slice();
+        self.sealed_memory += size_of::<Chunk>() + bytes.len() + size_of_val(&*marks);
+        self.sealed.push(Chunk { begin, bytes: bytes.into(), marks });
+    }
+
+    /// Where the open chunk begins, counted from the beginning of the reel.
+    fn begin(&self) -> usize {
+        self.sealed.last().map_or(0, |chunk| chunk.begin + chunk.bytes.len())
+    }
+
+    /// Whether there is as much behind `after` as one read may carry.
+    pub(super) fn has(&self, after: Seq, bytes_max: usize) -> bool {
+        self.tail() > after && self.begin() + self.open.len() - self.offset(after) >= bytes_max
     }
 
     /// The frames behind `after`, which is a frame border: at least one, of one chunk, and else not more than
     /// `bytes_max`. `None` at the tail.
     pub(super) fn read(&mut self, after: Seq, bytes_max: usize) -> Option<Slice> {
-        let chunk =
-            self.sealed.partition_point(|chunk| chunk.marks.last().is_some_and(|mark| mark.last <= after));
-        if let Some(chunk) = self.sealed.get(chunk) {
+        if let Some(chunk) = self.chunk(after) {
             let (start, mark) = run(&chunk.marks, after, bytes_max)?;
             return Some(Slice { bytes: chunk.bytes.slice(start..mark.end), upto: mark.last });
         }
@@ -91,27 +107,27 @@ impl Reel {
         Some(Slice { bytes, upto: mark.last })
     }
 
-    /// The bytes of the one frame between two borders.
-    pub(super) fn slice(&self, after: Seq, last: Seq) -> Bytes {
-        let chunk =
-            self.sealed.partition_point(|chunk| chunk.marks.last().is_some_and(|mark| mark.last <= after));
-        let (bytes, marks) = match self.sealed.get(chunk) {
-            Some(chunk) => (&*chunk.bytes, &*chunk.marks),
-            None => (&*self.open, &*self.marks),
-        };
-        Bytes::copy_from_slice(&bytes[start(marks, after).1..start(marks, last).1])
+    /// The bytes of the one frame between two borders, less the first `skip`.
+    pub(super) fn rest(&self, after: Seq, last: Seq, skip: usize) -> Bytes {
+        let range = |marks| start(marks, after).1 + skip..start(marks, last).1;
+        match self.chunk(after) {
+            Some(chunk) => chunk.bytes.slice(range(&chunk.marks)),
+            None => Bytes::copy_from_slice(&self.open[range(&self.marks)]),
+        }
     }
 
     /// Where the frame behind the border `after` begins, counted from the beginning of the reel.
     pub(super) fn offset(&self, after: Seq) -> usize {
-        let mut base = 0;
-        for chunk in &self.sealed {
-            if chunk.marks.last().is_some_and(|mark| mark.last > after) {
-                return base + start(&chunk.marks, after).1;
-            }
-            base += chunk.bytes.len();
+        match self.chunk(after) {
+            Some(chunk) => chunk.begin + start(&chunk.marks, after).1,
+            None => self.begin() + start(&self.marks, after).1,
         }
-        base + start(&self.marks, after).1
+    }
+
+    /// The sealed chunk with the frame behind the border `after`, if it is sealed.
+    fn chunk(&self, after: Seq) -> Option<&Chunk> {
+        let last = |chunk: &Chunk| chunk.marks.last().is_some_and(|mark| mark.last <= after);
+        self.sealed.get(self.sealed.partition_point(last))
     }
 }
 
@@ -154,7 +170,7 @@ mod tests {
         assert_eq!(read(&mut reel, 0, 2), Some(("ab".into(), 3)));
         assert_eq!(read(&mut reel, 3, 1), Some(("cde".into(), 7)), "one frame at least");
         assert_eq!(read(&mut reel, 7, 100), None);
-        assert_eq!((reel.tail(), reel.len(), reel.offset(3)), (7, 5, 2));
+        assert_eq!((reel.tail(), reel.offset(3), reel.offset(7)), (7, 2, 5));
     }
 
     #[test]
@@ -176,6 +192,29 @@ mod tests {
             assert_eq!(got, want);
             assert_eq!(reel.offset(begin), begin as usize * 1004);
         }
+    }
+
+    #[test]
+    fn what_is_sealed_holds_no_more_than_was_said() {
+        let mut reel = Reel::default();
+        let frame = [b'x'; 500];
+        for last in 1..=1000 {
+            reel.push(last, |out| out.extend_from_slice(&frame));
+        }
+        let (said, open) = (reel.offset(1000), 2 * CHUNK_BYTES + 256 * size_of::<Mark>());
+        let marks = 1000 * size_of::<Mark>();
+        assert!((said + marks..said + marks + open).contains(&reel.memory()), "{} for {said}", reel.memory());
+    }
+
+    #[test]
+    fn what_is_shared_is_of_the_chunk_that_is_open() {
+        let mut reel = Reel::default();
+        for (last, said) in (1..).zip(["a", "b", "c", "d"]) {
+            let frame = said.repeat(CHUNK_BYTES / 2);
+            reel.push(last, |out| out.extend_from_slice(frame.as_bytes()));
+            assert_eq!(read(&mut reel, last - 1, usize::MAX), Some((frame, last)));
+        }
+        assert_eq!(reel.sealed.len(), 2);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
             ("http.listen", options.listen.to_string().into()),
             ("ops.listen", options.ops_listen.to_string().into()),
             ("log.level", "warn".into()),
+            ("journal.mode", "memory".into()),
         ],
         providers: vec![format!("demo={}", simulator.base_url())],
         ..Sources::default()

@@ -6,6 +6,7 @@ mod healthcheck;
 mod key;
 mod serve;
 pub mod simulate;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Serve(Settings),
     /// Run gateway and simulated provider in one, with streams to look at; needs no key and no file
     Demo(demo::Options),
+    /// Follow a stream in the terminal
+    Watch(watch::Options),
     /// Run the simulated provider alone
     Simulate(simulate::Options),
     /// Make an API key: prints it, and what to put into the configuration
@@ -75,13 +78,14 @@ impl Settings {
         if self.insecure_open {
             flags.push(("auth.insecure_open", Value::Boolean(true)));
         }
-        Sources {
-            file: self.config.clone(),
-            variables: std::env::vars().collect(),
-            flags,
-            providers: self.provider.clone(),
-        }
+        Sources { file: self.config.clone(), variables: variables(), flags, providers: self.provider.clone() }
     }
+}
+
+/// The environment, as far as it is text.
+fn variables() -> Vec<(String, String)> {
+    let all = std::env::vars_os().map(|(name, value)| (name.into_string(), value.into_string()));
+    all.filter_map(|(name, value)| Some((name.ok()?, value.ok()?))).collect()
 }
 
 /// Exit code of a command that was used wrongly, or a configuration that cannot be.
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         match command {
             Command::Serve(settings) => serve::run(&settings.sources()).await,
             Command::Demo(options) => demo::run(options).await,
+            Command::Watch(options) => watch::run(options).await,
             Command::Simulate(options) => simulate::run(options).await,
             Command::Key(options) => key::run(&options),
             Command::Check(options) => check::run(&options),
@@ -117,20 +122,19 @@ fn say(text: impl std::fmt::Display) {
     println!("{text}");
 }
 
-/// A client for loopback and gateways: no proxy, and an own crypto provider.
+/// A client for gateways.
 fn client() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().expect("the system's certificates can be read")
+    crate::outbound::client(|| reqwest::Client::builder().no_proxy())
 }
 
-/// Returns on the first SIGTERM or SIGINT since it was called.
-async fn told_to_stop() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Returns on the first SIGTERM or SIGINT since it was called, whenever it is awaited.
+fn told_to_stop() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut term), Ok(mut int)) = signals else { return std::future::pending().await };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
     }
 }

@@ -20,8 +20,10 @@ pub(super) async fn run(sources: &Sources) -> ExitCode {
             "no provider is configured: set OPENAI_API_KEY, pass --provider NAME=URL, or write [[providers]]"
         );
     }
+    // Heard from now on: who stops a gateway that is still recovering wants it to drain, too.
+    let stop = told_to_stop();
     match Server::start(config, |name| std::env::var(name).ok()) {
-        Ok(server) => server.run(told_to_stop(), told_to_stop()).await,
+        Ok(server) => server.run(stop, async { told_to_stop().await }).await,
         Err(error) => return fail(1, error),
     }
     ExitCode::SUCCESS

@@ -49,8 +49,8 @@ impl Cursor {
 
     /// Where this is in the log; ahead of it is an error.
     pub(super) fn locate(self, cast: &Cast) -> Result<Begin, Error> {
-        let end = cast.end();
-        let tail = end.as_ref().map_or_else(|| cast.tail(), |end| end.blocks);
+        // In the log itself: what wakes viewers may not have heard yet of a block that this one has seen.
+        let (tail, ended) = cast.inspect(|now| (now.log.tail(), now.log.end().is_some()));
         let Some(after) = self.after else {
             return Ok(Begin::After(if self.live { tail } else { 0 }));
         };
@@ -60,7 +60,7 @@ impl Cursor {
             }
             return Ok(Begin::After(after));
         }
-        if end.is_some() && after == tail + 1 {
+        if ended && after == tail + 1 {
             telemetry::resumed(Resume::Over);
             return Ok(Begin::Over(tail));
         }

@@ -6,8 +6,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::auth::Denied;
+use crate::cast::durable::StorageError;
 use crate::cast::end::End;
-use crate::cast::hub::{AskError, Missing, Refused};
+use crate::cast::hub::order::{AskError, Missing, Refused};
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -48,7 +49,12 @@ impl Error {
     pub(crate) fn empty(end: &End) -> Self {
         let (reason, code) = end.why.wire();
         let message = end.message.clone().unwrap_or_else(|| "the stream ended without a byte".into());
-        Self::new(StatusCode::BAD_GATEWAY, code.unwrap_or(reason), message).with(json!({ "end": end }))
+        Self::new(StatusCode::BAD_GATEWAY, code.unwrap_or(reason), message).with(json!({ "end": end.wire() }))
+    }
+
+    /// What the journal did not take.
+    pub(crate) fn storage(error: &StorageError) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_error", error.to_string())
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -105,9 +111,10 @@ impl From<Denied> for Error {
 
 impl From<Missing> for Error {
     fn from(missing: Missing) -> Self {
-        let (status, code) = match missing {
+        let (status, code) = match &missing {
             Missing::Unknown => (StatusCode::NOT_FOUND, "not_found"),
             Missing::Gone => (StatusCode::GONE, "gone"),
+            Missing::Unreadable(_) => (StatusCode::INTERNAL_SERVER_ERROR, "storage_error"),
         };
         Self::new(status, code, missing.to_string())
     }

@@ -31,12 +31,15 @@ impl FromRequestParts<App> for Granted {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let Ok(params) = Params::from_request_parts(parts, app).await;
-        let in_header = match parts.headers.get("tokencast-key") {
-            Some(key) => Some(key.to_str().map_err(|_| Denied::UnknownKey)?),
-            None => bearer(&parts.headers),
-        };
         let in_query = params.get("ticket")?;
-        Ok(Self(app.gate.grant(in_header.or(in_query.as_deref()))?))
+        let grant = match (parts.headers.get("tokencast-key"), bearer(&parts.headers), in_query) {
+            (Some(key), ..) => app.gate.grant(Some(key.to_str().map_err(|_| Denied::UnknownKey)?)),
+            // A page that follows a link has no header to set: its ticket counts.
+            (None, _, Some(ticket)) if app.gate.is_open() => app.gate.grant(Some(&ticket)),
+            (None, Some(credential), _) => app.gate.grant_by_authorization(credential),
+            (None, None, ticket) => app.gate.grant(ticket.as_deref()),
+        };
+        Ok(Self(grant?))
     }
 }
 
@@ -107,7 +110,8 @@ fn is_ours(config: &Config, host: &str, local: Option<IpAddr>) -> bool {
 
 fn is_configured(config: &Config, name: &str) -> bool {
     let public = config.public_url.as_ref().and_then(|url| url.host_str());
-    public == Some(name) || config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    public.is_some_and(|host| host.trim_matches(['[', ']']) == name)
+        || config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
 fn changes_something(method: &Method) -> bool {

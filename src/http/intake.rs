@@ -20,7 +20,7 @@ use super::error::Error;
 use super::gate::{self, Granted};
 use crate::auth::Grant;
 use crate::cast::Cast;
-use crate::cast::hub::{Ask, Order, Started};
+use crate::cast::hub::order::{Ask, Order, Started};
 use crate::cast::id::Id;
 use crate::crypto::fingerprint;
 
@@ -187,7 +187,7 @@ fn order(
             part(&provider).as_bytes(),
             part(&path).as_bytes(),
         ]),
-        ask: Ask { provider, path, request, ask_usage, authorization: caller_authorization(headers) },
+        ask: Ask { provider, path, request, ask_usage, authorization: caller_authorization(app, headers) },
         id,
         key,
         metadata,
@@ -200,8 +200,12 @@ fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-/// The `Authorization` that is meant for the provider: ours is in `tokencast-key` then.
-fn caller_authorization(headers: &HeaderMap) -> Option<SecretString> {
+/// The `Authorization` that is meant for the provider. Where there are keys ours is in `tokencast-key` then: what
+/// opens this gateway is not for others.
+fn caller_authorization(app: &App, headers: &HeaderMap) -> Option<SecretString> {
+    if !app.gate.is_open() && !headers.contains_key("tokencast-key") {
+        return None;
+    }
     Some(SecretString::from(headers.get(header::AUTHORIZATION)?.to_str().ok()?))
 }
 
@@ -219,7 +223,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
 }
 
 fn started(app: &App, grant: &Grant, base: &str, cast: &Cast, replayed: bool) -> Response {
-    let lifetime = app.total + cast.about().ttl + TICKET_MARGIN;
+    let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
     let (ticket, expires_at) = app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime);
     let url = format!("{base}/v1/streams/{}", cast.id());
     let answer = json!({

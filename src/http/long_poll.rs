@@ -12,7 +12,7 @@ use super::error::Error;
 use super::params::Params;
 use crate::auth::Grant;
 use crate::cast::Cast;
-use crate::cast::hub::Missing;
+use crate::cast::hub::order::Missing;
 use crate::view::View;
 use crate::view::events::{Bye, Snapshot};
 use crate::viewer::{Step, Viewer};

@@ -21,13 +21,15 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
 use url::Url;
 
 pub(crate) use self::ops::router as ops_router;
 pub(crate) use self::serve::{bind, serve};
 use crate::auth::{self, Grant};
 use crate::cast::Cast;
-use crate::cast::hub::{Hub, Missing};
+use crate::cast::hub::Hub;
+use crate::cast::hub::order::Missing;
 use crate::cast::id::Id;
 
 /// `[http]`
@@ -109,12 +111,12 @@ impl App {
     }
 
     /// The cast of that name, if there is one that the grant reaches. All others look alike.
-    fn find(&self, grant: &Grant, id: &str) -> Result<Cast, Missing> {
+    async fn find(&self, grant: &Grant, id: &str) -> Result<Cast, Missing> {
         let id = Id::parse(id).map_err(|_| Missing::Unknown)?;
         if !grant.reaches(&id) {
             return Err(Missing::Unknown);
         }
-        self.0.hub.find(&grant.tenant, &id)
+        self.0.hub.find(&grant.tenant, &id).await
     }
 }
 
@@ -135,18 +137,18 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/raw", get(viewing::raw))
         .route("/v1/streams/{id}/text", get(viewing::text));
     let cors = gate::cors(&app.config);
-    let router = finish(routes, app);
-    match cors {
-        Some(cors) => router.layer(cors),
-        None => router,
-    }
+    finish(routes, cors, app)
 }
 
 /// What every router of this gateway has: guards in front, our own errors behind.
-fn finish(routes: Router<App>, app: App) -> Router {
-    routes
+fn finish(routes: Router<App>, cors: Option<CorsLayer>, app: App) -> Router {
+    let routes = routes
         .fallback(async || error::Error::not_found())
-        .method_not_allowed_fallback(async || error::Error::method_not_allowed())
-        .layer(from_fn_with_state(app.clone(), gate::guard))
-        .with_state(app)
+        .method_not_allowed_fallback(async || error::Error::method_not_allowed());
+    // Behind the guard, which also guards and names the answers to preflights.
+    let routes = match cors {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    routes.layer(from_fn_with_state(app.clone(), gate::guard)).with_state(app)
 }

@@ -23,13 +23,16 @@ pub(crate) fn router(app: App, metrics: PrometheusHandle) -> Router {
         )
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready));
-    finish(routes, app)
+    finish(routes, None, app)
 }
 
 /// Whether new streams are taken.
 async fn ready(State(app): State<App>) -> Response {
     if app.hub.draining().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    if let Some(trouble) = app.hub.trouble() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response();
     }
     (StatusCode::OK, "ready\n").into_response()
 }

@@ -9,7 +9,7 @@ use http::request::Parts;
 use url::form_urlencoded;
 
 use super::error::Error;
-use crate::cast::hub::Missing;
+use crate::cast::hub::order::Missing;
 
 /// The query of a request.
 #[derive(Debug, Default)]

@@ -34,6 +34,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Link {
     pub(crate) local: SocketAddr,
     pub(crate) flushes: Flushes,
+    /// Other requests may be answered at the same time.
+    pub(crate) is_shared: bool,
 }
 
 /// Binds a listener whose connections keep little in the kernel: a viewer that never reads would otherwise hold
@@ -73,7 +75,7 @@ pub(crate) async fn serve(
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            debug!("refused a connection: http.connections_max is reached");
+            refuse(&stream);
             continue;
         };
         let (router, config, stop, inner) = (router.clone(), config.clone(), stop.clone(), tasks.clone());
@@ -85,6 +87,14 @@ pub(crate) async fn serve(
             drop(place);
         });
     }
+}
+
+/// Says in as few bytes as possible that there is no place for one more connection.
+fn refuse(stream: &TcpStream) {
+    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    telemetry::connection_refused();
+    debug!("refused a connection: http.connections_max is reached");
+    let _ = stream.try_write(FULL);
 }
 
 async fn connection(
@@ -104,7 +114,7 @@ async fn connection(
         return Ok(());
     };
     let wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
-    let link = Link { local, flushes: wire.flushes() };
+    let link = Link { local, flushes: wire.flushes(), is_shared: speaks_h2 };
     let asked = Arc::new(AtomicBool::new(false));
     let seen = asked.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -16,6 +16,7 @@ use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::{App, long_poll};
 use crate::cast::Cast;
+use crate::cast::about::rfc3339;
 use crate::cast::block::Seq;
 use crate::view::View;
 use crate::view::events::{Open, Snapshot};
@@ -36,7 +37,7 @@ pub(super) async fn events(
 ) -> Result<Response, Error> {
     let heartbeat = params.number("heartbeat_ms", HEARTBEAT_MS)?.unwrap_or(HEARTBEAT_MS_DEFAULT);
     let snapshot = params.flag("snapshot")? && cursor.is_fresh();
-    let cast = app.find(&grant, &id)?;
+    let cast = app.find(&grant, &id).await?;
     let begin = cursor.locate(&cast)?;
     if long_poll::is_wanted(&headers) {
         return long_poll::answer(&app, grant, cast, begin, snapshot, &params).await;
@@ -44,7 +45,7 @@ pub(super) async fn events(
     let Begin::After(after) = begin else { return Ok(StatusCode::NO_CONTENT.into_response()) };
 
     let status = cast.status();
-    let started_at = humantime::format_rfc3339_millis(cast.started_at()).to_string();
+    let started_at = rfc3339(cast.about().started_ms);
     let open = Open { stream: &id, after, tail: cast.tail(), status, started_at };
     let mut head = open.sse(retry_ms(app.hub.draining().is_cancelled()));
     let mut cursor = after;
@@ -71,8 +72,12 @@ pub(super) async fn raw(
     if offset.is_some() && params.get("after")?.is_some() {
         return Err(invalid("offset", "give either `offset` or `after`"));
     }
-    let cast = app.find(&grant, &id)?;
+    let cast = app.find(&grant, &id).await?;
+    // Who waits is a viewer, too.
+    let _waiting = cast.attach();
     cast.watch().begun().await;
+    // It may have been purged meanwhile.
+    app.find(&grant, &id).await?;
     if let Some(end) = cast.end().filter(|end| end.blocks == 0) {
         return Err(Error::empty(&end));
     }
@@ -104,7 +109,7 @@ pub(super) async fn text(
     cursor: Cursor,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
-    let cast = app.find(&grant, &id)?;
+    let cast = app.find(&grant, &id).await?;
     let after = match cursor.locate(&cast)? {
         Begin::After(after) => after,
         Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.offset(tail))),
@@ -138,23 +143,24 @@ fn follow_from(
     ending: Ending,
     link: Option<Extension<Link>>,
 ) -> Body {
-    let flushes = link.map(|Extension(link)| link.flushes);
+    let count = |link: &Option<Extension<Link>>| link.as_ref().map_or(0, |link| link.flushes.count());
     Body::from_stream(async_stream::stream! {
-        let mut flushed;
+        // How often the socket had taken everything when the last bytes were handed over.
+        let mut flushed = count(&link);
         if !head.is_empty() {
             yield Ok(head);
         }
         let why = loop {
-            let step = viewer.next().await;
-            flushed = flushes.as_ref().map_or(0, |flushes| flushes.count());
-            match step {
+            match viewer.next().await {
                 Step::Batch(mut bytes) => {
                     bytes.advance(std::mem::take(&mut skip));
+                    flushed = count(&link);
                     yield Ok(bytes);
                 }
                 Step::Heartbeat => yield Ok(Bytes::from_static(b": hb\n\n")),
                 Step::End { bytes, end } => {
                     if !bytes.is_empty() {
+                        flushed = count(&link);
                         yield Ok(bytes);
                     }
                     if ending == Ending::Polite || end.is_completed() {
@@ -170,8 +176,10 @@ fn follow_from(
             }
         };
         // What was said must be out before the connection breaks off: hyper drops what it still holds.
-        if let Some(flushes) = flushes {
-            flushes.beyond(flushed).await;
+        match &link {
+            Some(Extension(Link { flushes, is_shared: true, .. })) => flushes.quiet().await,
+            Some(Extension(Link { flushes, .. })) => flushes.beyond(flushed).await,
+            None => {}
         }
         yield Err(io::Error::other(why));
     })

@@ -13,44 +13,70 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
+/// A connection that shows how far the peer has taken what was written.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
     /// How long a write may make no progress.
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    flushes: Arc<watch::Sender<u64>>,
+    state: Arc<watch::Sender<State>>,
 }
 
-/// Counts how often the socket had taken everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct State {
+    /// How often the socket had taken everything.
+    flushes: u64,
+    /// The socket takes nothing at the moment.
+    is_blocked: bool,
+}
+
+/// What a connection shows.
 #[derive(Debug, Clone)]
-pub(crate) struct Flushes(Arc<watch::Sender<u64>>);
+pub(crate) struct Flushes(Arc<watch::Sender<State>>);
 
 impl Flushes {
     pub(crate) fn count(&self) -> u64 {
-        *self.0.borrow()
+        self.0.borrow().flushes
     }
 
-    /// Returns when the socket has taken everything since `count` was read, or will not.
+    /// Returns when the socket has taken everything that was handed over right after `count` was read. A peer that takes
+    /// nothing ends this with its connection.
     pub(crate) async fn beyond(&self, count: u64) {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let mut flushes = self.0.subscribe();
-        let _ = tokio::time::timeout(PATIENCE, flushes.wait_for(|now| *now > count)).await;
+        let mut state = self.0.subscribe();
+        let _ = state.wait_for(|now| now.flushes > count).await;
+    }
+
+    /// Returns when nothing waits for the socket: for HTTP/2, where streams share it and what was handed over is
+    /// flushed bit by bit.
+    pub(crate) async fn quiet(&self) {
+        const QUIET: Duration = Duration::from_millis(50);
+        let mut state = self.0.subscribe();
+        loop {
+            let is_blocked = state.borrow_and_update().is_blocked;
+            let changed = tokio::time::timeout(QUIET, state.changed()).await;
+            if changed.is_err() && !is_blocked {
+                return;
+            }
+        }
     }
 }
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None, flushes: Arc::default() }
+        Self { stream, patience, stalled: None, state: Arc::default() }
     }
 
     pub(crate) fn flushes(&self) -> Flushes {
-        Flushes(self.flushes.clone())
+        Flushes(self.state.clone())
     }
 
     /// Passes on what the socket said; a pending write has to become ready in time.
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
+        let is_blocked = result.is_pending();
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.is_blocked, is_blocked) != is_blocked);
+        if !is_blocked {
             self.stalled = None;
             return result;
         }
@@ -91,7 +117,7 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
-        this.flushes.send_modify(|flushes| *flushes += 1);
+        this.state.send_modify(|state| state.flushes += 1);
         Poll::Ready(Ok(()))
     }
 

@@ -1,13 +1,15 @@
-//! The durable log below the in-memory one. The core asks for it as [`Durable`](crate::cast::durable::Durable).
+//! The durable log below the in-memory one. The core asks for it as [`Durable`].
 
 pub mod memory;
+pub mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cast::durable::Durable;
+use crate::cast::durable::{Durable, Known};
+use crate::crypto::random;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,7 +22,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            mode: Mode::Memory,
+            mode: Mode::Sqlite,
             path: "tokencast-data/tokencast.db".into(),
             durability: Durability::Commit,
         }
@@ -41,12 +43,34 @@ pub enum Durability {
     Process,
 }
 
+/// A journal that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("journal.path = {0:?}: another process has it: stop that one, or write another path")]
+    Locked(PathBuf),
+    #[error("journal.path = {0:?}: this is no database of tokencast: write another path")]
+    NotOurs(PathBuf),
+    #[error(
+        "journal.path = {path:?}: made by another version (schema {version}, this one reads {ours}): run that version"
+    )]
+    Version { path: PathBuf, version: i32, ours: i32 },
+    #[error("journal.path = {path:?}: {error}")]
+    Storage { path: PathBuf, error: String },
+}
+
+/// What a journal has when it is opened.
+#[derive(Debug)]
+pub struct Opened {
+    pub journal: Arc<dyn Durable>,
+    pub known: Vec<Known>,
+    /// A secret that lives as long as the data does.
+    pub secret: [u8; 32],
+}
+
 /// Opens the journal that the configuration asks for.
-pub fn open(config: &Config) -> Arc<dyn Durable> {
-    if config.mode == Mode::Sqlite {
-        tracing::warn!(
-            "journal.mode = \"sqlite\" is not built yet: streams live in memory and are lost when this process ends"
-        );
+pub fn open(config: &Config) -> Result<Opened, OpenError> {
+    match config.mode {
+        Mode::Memory => Ok(Opened { journal: Arc::new(memory::Memory), known: Vec::new(), secret: random() }),
+        Mode::Sqlite => sqlite::Sqlite::open(&config.path, config.durability),
     }
-    Arc::new(memory::Memory)
 }

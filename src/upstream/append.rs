@@ -96,3 +96,6 @@ fn outcome(error: &AppendError) -> Outcome {
     };
     Outcome::because(why, error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,14 +37,21 @@ pub(super) struct Receiver {
 #[derive(Debug)]
 pub(super) struct Hold(OwnedSemaphorePermit);
 
+/// A place for one block, there when it is needed.
+#[derive(Debug)]
+pub(super) struct Room<'a> {
+    place: mpsc::Permit<'a, (Block, Hold)>,
+    hold: Hold,
+}
+
 /// The appender is gone.
 #[derive(Debug)]
 pub(super) struct Closed;
 
 impl Sender {
-    /// Waits until there is room, and the appender has been told that there is none.
-    pub(super) async fn send(&self, block: Block) -> Result<(), Closed> {
-        let bytes = u32::try_from(block.bytes.len()).unwrap_or(u32::MAX).clamp(1, self.bytes_max);
+    /// Waits until there is room for so many bytes, and the appender has been told that there is none.
+    pub(super) async fn room(&self, bytes: usize) -> Result<Room<'_>, Closed> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes_max);
         let hold = match self.room.clone().try_acquire_many_owned(bytes) {
             Ok(hold) => hold,
             Err(_) => {
@@ -55,12 +62,19 @@ impl Sender {
         if self.blocks.capacity() == 0 {
             self.full.notify_one();
         }
-        self.blocks.send((block, Hold(hold))).await.map_err(|_| Closed)
+        let place = self.blocks.reserve().await.map_err(|_| Closed)?;
+        Ok(Room { place, hold: Hold(hold) })
     }
 
     /// Returns when the appender is gone.
     pub(super) async fn closed(&self) {
         self.blocks.closed().await;
+    }
+}
+
+impl Room<'_> {
+    pub(super) fn fill(self, block: Block) {
+        self.place.send((block, self.hold));
     }
 }
 

@@ -71,25 +71,28 @@ async fn run(
         let mut reader = Reader::new(call, limits, &cast, sender);
         let outcome = tokio::select! {
             biased;
-            outcome = reader.read(client) => outcome,
+            // First, because a provider that never pauses uses up what one poll may do.
             outcome = interrupted(&cast, limits) => outcome,
+            outcome = reader.read(client) => outcome,
             () = appender.closed() => Outcome::because(Why::Internal, "the appender is gone"),
         };
+        // What the provider has said of its end counts, if that came first.
+        let outcome = reader.verdict().unwrap_or(outcome);
         reader.finish().await;
         outcome
     };
-    let appending =
-        append::append(receiver, &mut producer, coalesce, Duration::from_secs(limits.config.journal_stall_s));
+    let journal_stall = Duration::from_secs(limits.config.journal_stall_s);
+    let appending = append::append(receiver, &mut producer, coalesce, journal_stall);
     let (outcome, appended) = tokio::join!(reading, appending);
     let outcome = appended.err().unwrap_or(outcome);
     debug!(reason = outcome.why.reason(), code = outcome.why.code(), "the provider's answer is over");
-    producer.end(outcome).await;
+    producer.end(outcome, journal_stall).await;
 }
 
 /// Whatever ends a stream from our side.
 async fn interrupted(cast: &Cast, limits: &Limits) -> Outcome {
     let abandoned = async {
-        match cast.about().cancel_after {
+        match cast.cancel_after() {
             Some(after) => cast.abandoned(after).await,
             None => std::future::pending().await,
         }

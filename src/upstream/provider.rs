@@ -14,8 +14,9 @@ use wildmatch::WildMatch;
 use super::{Limits, run};
 use crate::cast::Producer;
 use crate::cast::coalesce;
-use crate::cast::hub::{Ask, AskError, Launch, Origin};
+use crate::cast::hub::order::{Ask, AskError, Launch, Origin};
 use crate::dialect::{Family, splice};
+use crate::outbound;
 use crate::tasks::Tasks;
 
 /// `[[providers]]`
@@ -84,18 +85,17 @@ impl Registry {
         coalesce: coalesce::Config,
         tasks: Tasks,
     ) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         // One HTTP/1.1 connection per request: an unread stream on a shared connection would hurt its neighbours.
-        let client = reqwest::Client::builder()
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .connect_timeout(Duration::from_secs(limits.config.connect_s))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .user_agent(concat!("tokencast/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("the system's certificates can be read");
+        let client = outbound::client(|| {
+            reqwest::Client::builder()
+                .http1_only()
+                .pool_max_idle_per_host(0)
+                .connect_timeout(Duration::from_secs(limits.config.connect_s))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .user_agent(concat!("tokencast/", env!("CARGO_PKG_VERSION")))
+        });
         let providers = configs.iter().map(|config| Arc::new(Provider::new(config, &variable))).collect();
         Self { providers, client, limits, coalesce, tasks }
     }

@@ -1,5 +1,6 @@
 //! The provider's answer, read once: from the connect to the last byte.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -34,7 +35,8 @@ pub(super) struct Reader<'a> {
     feed: Sender,
     splitter: Splitter,
     dialect: Box<dyn Dialect>,
-    pieces: Vec<Piece>,
+    /// Cut, and not fed yet: a reader that is interrupted still feeds them, so that the log has no gap.
+    pieces: VecDeque<Piece>,
     bytes: u64,
 }
 
@@ -50,7 +52,7 @@ impl<'a> Reader<'a> {
             feed,
             splitter: Splitter::new(call.family.framing(&call.path), limits.config.block_bytes_max),
             dialect: call.family.dialect(&call.path),
-            pieces: Vec::new(),
+            pieces: VecDeque::new(),
             bytes: 0,
         }
     }
@@ -65,12 +67,10 @@ impl<'a> Reader<'a> {
         read.await.unwrap_or_else(|stop: Stop| stop)
     }
 
-    /// Feeds what is left of the body as its last block, however the body ended.
+    /// Feeds what was read and not fed yet, and what is left of the body as its last block, however the body ended.
     pub(super) async fn finish(mut self) {
-        if let Some(last) = self.splitter.finish() {
-            self.pieces.push(last);
-            let _ = self.feed_pieces().await;
-        }
+        self.pieces.extend(self.splitter.finish());
+        let _ = self.feed_pieces().await;
     }
 
     /// Sends the request and waits for the head of the answer. Only a connect that failed is tried again: a request
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     /// How the stream ends whatever follows, once the provider has said so.
-    fn verdict(&self) -> Option<Outcome> {
+    pub(super) fn verdict(&self) -> Option<Outcome> {
         match self.dialect.verdict() {
             Verdict::Terminal => Some(Outcome::completed()),
             Verdict::Failed { message } => Some(self.because(Why::UpstreamError, &message)),
@@ -183,26 +183,32 @@ impl<'a> Reader<'a> {
     }
 
     async fn push(&mut self, chunk: Bytes) -> Result<(), Stop> {
-        let cut = self.splitter.push(chunk, &mut self.pieces);
+        let mut pieces = Vec::new();
+        let cut = self.splitter.push(chunk, &mut pieces);
+        self.pieces.extend(pieces);
         self.feed_pieces().await?;
         cut.map_err(|too_large| Outcome::because(Why::UpstreamTooLarge, too_large.to_string()))
     }
 
     async fn feed_pieces(&mut self) -> Result<(), Stop> {
-        for piece in self.pieces.drain(..) {
-            self.bytes += piece.bytes.len() as u64;
+        while let Some(piece) = self.pieces.front() {
+            let bytes = self.bytes + piece.bytes.len() as u64;
             let max = self.limits.stream_bytes_max;
-            if self.bytes > max {
+            if bytes > max {
                 let message = format!("the stream is larger than limits.stream_bytes_max, {max} bytes");
                 return Err(Outcome::because(Why::StreamTooLarge, message));
             }
-            let mut events = Vec::new();
-            if piece.complete {
-                self.dialect.read(&piece.bytes, &mut events);
-            }
-            let sent = self.feed.send(Block { bytes: piece.bytes, events }).await;
+            let room = self.feed.room(piece.bytes.len()).await;
             // The appender says itself why it is gone.
-            sent.map_err(|Closed| Outcome::because(Why::Internal, "the appender is gone"))?;
+            let room = room.map_err(|Closed| Outcome::because(Why::Internal, "the appender is gone"))?;
+            // Nothing is awaited from here on: an interruption finds a piece either waiting or fed.
+            let Some(Piece { bytes: piece, complete }) = self.pieces.pop_front() else { return Ok(()) };
+            self.bytes = bytes;
+            let mut events = Vec::new();
+            if complete {
+                self.dialect.read(&piece, &mut events);
+            }
+            room.fill(Block { bytes: piece, events });
         }
         Ok(())
     }
@@ -220,7 +226,8 @@ impl<'a> Reader<'a> {
         };
         let _ = timeout(ERROR_WITHIN, read).await;
         body.truncate(ERROR_BYTES_MAX);
-        message_in(&body)
+        // In this order: half a key would not be found.
+        self.call.scrub(&message_in(&body)).chars().take(MESSAGE_CHARS_MAX).collect()
     }
 
     fn because(&self, why: Why, message: &str) -> Outcome {
@@ -237,7 +244,7 @@ fn text(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<&str> 
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The message of an error body in the usual shapes, or its beginning.
+/// The message of an error body in the usual shapes, or all of it.
 fn message_in(body: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -255,7 +262,7 @@ fn message_in(body: &[u8]) -> String {
         Ok(Shape::Flat { error }) => error,
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
-    if text.is_empty() { "no message".into() } else { text.chars().take(MESSAGE_CHARS_MAX).collect() }
+    if text.is_empty() { "no message".into() } else { text }
 }
 
 /// The error and what is behind it, in one line.

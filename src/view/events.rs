@@ -28,7 +28,7 @@ impl Rendering for Sse {
     }
 
     fn end(&self, end: &End, out: &mut Vec<u8>) {
-        sse(out, Some(end.seq()), "end", end);
+        sse(out, Some(end.seq()), "end", &end.wire());
     }
 }
 
@@ -42,7 +42,7 @@ impl Rendering for Poll {
     }
 
     fn end(&self, end: &End, out: &mut Vec<u8>) {
-        json(out, end);
+        json(out, &end.wire());
     }
 }
 
@@ -216,3 +216,6 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 fn json(out: &mut Vec<u8>, data: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, data).expect("plain data is JSON");
 }
+
+#[cfg(test)]
+mod tests;

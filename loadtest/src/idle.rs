@@ -1,0 +1,154 @@
+//! What viewers cost that take nothing: first those who have nothing to read, then those who never read although there
+//! is much. The second is a difference against the same stream with one honest viewer, which costs the log itself.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::gateway::{Gateway, tcp_kib};
+use crate::http::{Connection, Progress};
+use crate::provider::{Provider, request};
+use crate::report::{Report, rounded};
+use crate::{Common, Fault, limits, say};
+
+const SETTLE: Duration = Duration::from_secs(2);
+const WITHIN: Duration = Duration::from_secs(60);
+/// Connections that are opened side by side.
+const AT_ONCE: usize = 64;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[arg(long, default_value_t = 1000)]
+    viewers: usize,
+    /// Text of the stream that is not read
+    #[arg(long, value_name = "MIB", default_value_t = 8)]
+    unread_mib: u64,
+}
+
+pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
+    let viewers = options.viewers as u64;
+    limits::check(viewers, 2)?;
+    let provider = Provider::start().await?;
+    let mut report = Report::default();
+
+    let gateway = Gateway::start(provider.addr, viewers, common).await?;
+    let quiet = json!({ "tokens": 20, "rate": 0, "stall_after": 10 });
+    start(&gateway, "quiet", &quiet).await?;
+    // One viewer first: what exists once is not a viewer's cost.
+    let _first = attach(&gateway, "quiet", 1, true).await?;
+    let (before, tcp_before) = settled(&gateway).await;
+    let idle = attach(&gateway, "quiet", options.viewers, true).await?;
+    let (with, tcp_with) = settled(&gateway).await;
+    let per_viewer = |after: u64, before: u64| rounded((after as f64 - before as f64) / viewers as f64);
+    report.note("viewers", viewers, "");
+    report.note("gateway memory without viewers", before, "KiB");
+    report.note("gateway memory with idle viewers", with, "KiB");
+    report.note("per idle viewer", per_viewer(with, before), "KiB");
+    report.note("per idle viewer, TCP buffers of both sides", per_viewer(tcp_with, tcp_before), "KiB");
+    drop(idle);
+    let (after, _) = settled(&gateway).await;
+    report.note("gateway memory when they are gone", after, "KiB");
+    drop(gateway);
+
+    let log = unread(options, common, &provider, 1, true).await?;
+    say(format_args!("one viewer who reads: {} KiB", log.0));
+    let unread = unread(options, common, &provider, options.viewers, false).await?;
+    report.note("growth by a stream of unread text, one viewer who reads", log.0, "KiB");
+    report.note("growth by the same, viewers who never read", unread.0, "KiB");
+    report.note("per viewer who never reads", per_viewer(unread.0, log.0), "KiB");
+    report.note("per viewer who never reads, TCP buffers of both sides", per_viewer(unread.1, log.1), "KiB");
+    Ok(report)
+}
+
+/// By how many KiB memory, and TCP buffers, grow with a stream of much text and these viewers.
+async fn unread(
+    options: &Options,
+    common: &Common,
+    provider: &Provider,
+    viewers: usize,
+    read: bool,
+) -> Result<(u64, u64), Fault> {
+    let gateway = Gateway::start(provider.addr, viewers as u64, common).await?;
+    let token_bytes = 1024;
+    // The text waits until everybody is there.
+    let much = json!({
+        "tokens": (options.unread_mib << 20) / token_bytes,
+        "token_bytes": token_bytes,
+        "rate": 0,
+        "stall_after": 1,
+        "stall_ms": 3000 + viewers,
+    });
+    let (before, tcp_before) = settled(&gateway).await;
+    start(&gateway, "much", &much).await?;
+    let mut viewing = attach(&gateway, "much", viewers, false).await?;
+    if read {
+        for connection in &mut viewing {
+            connection.head().await?;
+            timeout(WITHIN, connection.rest()).await??;
+        }
+    }
+    timeout(WITHIN, ended(&gateway, "much")).await??;
+    let (with, tcp_with) = settled(&gateway).await;
+    Ok((with.saturating_sub(before), tcp_with.saturating_sub(tcp_before)))
+}
+
+async fn start(gateway: &Gateway, id: &str, simulate: &Value) -> Result<(), Fault> {
+    let envelope = format!(r#"{{"id":"{id}","request":{}}}"#, request(0, simulate));
+    let mut connection = Connection::open(gateway.addr).await?;
+    match connection.ask("POST", "/v1/streams", "", &envelope).await? {
+        (201, _) => Ok(()),
+        (status, body) => Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into()),
+    }
+}
+
+async fn ended(gateway: &Gateway, id: &str) -> Result<(), Fault> {
+    let mut connection = Connection::open(gateway.addr).await?;
+    loop {
+        let (_, state) = connection.ask("GET", &format!("/v1/streams/{id}"), "", "").await?;
+        let state: Value = serde_json::from_slice(&state)?;
+        match state["status"].as_str() {
+            Some("running") => sleep(Duration::from_millis(50)).await,
+            Some("completed") => return Ok(()),
+            _ => return Err(format!("the stream ended otherwise: {}", state["end"]).into()),
+        }
+    }
+}
+
+/// Viewers that ask for the stream, and take the first of it if they read.
+async fn attach(gateway: &Gateway, id: &str, viewers: usize, read: bool) -> Result<Vec<Connection>, Fault> {
+    let target = format!("/v1/streams/{id}/events?heartbeat_ms=30000");
+    let mut viewing = Vec::with_capacity(viewers);
+    while viewing.len() < viewers {
+        let mut opening = tokio::task::JoinSet::new();
+        for _ in 0..AT_ONCE.min(viewers - viewing.len()) {
+            let (addr, target) = (gateway.addr, target.clone());
+            opening.spawn(async move {
+                let mut connection =
+                    if read { Connection::open(addr).await? } else { Connection::open_narrow(addr).await? };
+                connection.send("GET", &target, "", "").await?;
+                if read {
+                    connection.head().await?;
+                    let mut bytes = Vec::new();
+                    while memchr::memmem::find(&bytes, b"event: text").is_none() {
+                        if connection.body(&mut bytes).await? != Progress::More {
+                            return Err("the stream is over".into());
+                        }
+                    }
+                }
+                Ok::<_, Fault>(connection)
+            });
+        }
+        while let Some(opened) = opening.join_next().await {
+            viewing.push(opened??);
+        }
+    }
+    Ok(viewing)
+}
+
+/// The gateway's memory, and that of TCP, when it has come to rest.
+async fn settled(gateway: &Gateway) -> (u64, u64) {
+    sleep(SETTLE).await;
+    (gateway.memory_kib().0, tcp_kib())
+}

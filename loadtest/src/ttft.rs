@@ -1,0 +1,243 @@
+//! What the gateway adds to the first token. Direct and through the gateway take turns in random order within one run,
+//! on connections that stay open, as a client library has them; the gateway's own connection to the provider is its
+//! business. The provider says all text at once, or, if asked, its first block (which has no text) before the text,
+//! as real ones do.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::gateway::Gateway;
+use crate::http::{Connection, Progress};
+use crate::instant::Instantly;
+use crate::provider::{Provider, request};
+use crate::report::Report;
+use crate::{Common, Fault, limits, sse};
+
+/// Rounds that are not counted: connections, caches, branch predictors.
+const WARM_UP: usize = 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[arg(long, default_value_t = 500)]
+    rounds: usize,
+    #[arg(long, default_value_t = 20)]
+    tokens: u64,
+    /// Between the provider's first block, which has no text, and the text
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    text_after: f64,
+    /// New connections for every round, on both ways
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// One way to the first token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    /// Attach when the POST is answered.
+    Then,
+    /// Attach while the POST is under way.
+    Beside,
+}
+
+const WAYS: [Way; 3] = [Way::Direct, Way::Then, Way::Beside];
+
+/// When things happened, since the POST began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    /// The first byte of any event.
+    byte: Duration,
+    /// The first event with text.
+    text: Duration,
+    /// The answer to the POST.
+    created: Duration,
+}
+
+/// Where to ask, on connections that stay.
+struct Client {
+    addr: SocketAddr,
+    post: Connection,
+    events: Connection,
+}
+
+impl Client {
+    async fn open(addr: SocketAddr) -> Result<Self, Fault> {
+        Ok(Self { addr, post: Connection::open(addr).await?, events: Connection::open(addr).await? })
+    }
+
+    async fn renew(&mut self) -> Result<(), Fault> {
+        *self = Self::open(self.addr).await?;
+        Ok(())
+    }
+}
+
+pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
+    limits::check(8, 1)?;
+    let provider = Provider::start().await?;
+    let simulate = json!({ "seed": 1, "tokens": options.tokens });
+    let expected = provider.expect(0, &simulate).await?;
+    let pause = Duration::from_secs_f64(options.text_after / 1e3);
+    let provider = Instantly::start(std::str::from_utf8(&expected.body)?, pause).await?;
+    let gateway = Gateway::start(provider.addr, 8, common).await?;
+    let mut direct = Client::open(provider.addr).await?;
+    let mut through = Client::open(gateway.addr).await?;
+    let mut times: [Vec<Times>; 3] = Default::default();
+    let mut early = 0;
+    for round in 0..options.rounds + WARM_UP {
+        let mut order = WAYS;
+        fastrand::shuffle(&mut order);
+        for way in order {
+            let request = request(0, &simulate);
+            let client = if way == Way::Direct { &mut direct } else { &mut through };
+            if options.fresh {
+                client.renew().await?;
+            }
+            let id = format!("ttft-{round}-{way:?}");
+            let taken = match way {
+                Way::Direct => call(client, &request).await?,
+                Way::Then => start_then_watch(client, &id, &request).await?,
+                Way::Beside => start_and_watch(client, &id, &request, &mut early).await?,
+            };
+            if round >= WARM_UP {
+                times[way as usize].push(taken);
+            }
+        }
+    }
+    Ok(report(options, &times, early))
+}
+
+async fn call(client: &mut Client, request: &str) -> Result<Times, Fault> {
+    let began = Instant::now();
+    client.post.send("POST", "/v1/chat/completions", "", request).await?;
+    client.post.head().await?;
+    let has_text = |block: &[u8]| memchr::memmem::find(block, b"\"delta\":{\"content\":\"").is_some();
+    let (byte, text) = first_text(&mut client.post, began, has_text).await?;
+    Ok(Times { byte, text, created: Duration::ZERO })
+}
+
+async fn start_then_watch(client: &mut Client, id: &str, request: &str) -> Result<Times, Fault> {
+    let envelope = envelope(id, request);
+    let began = Instant::now();
+    let (status, answer) = client.post.ask("POST", "/v1/streams", "", &envelope).await?;
+    let created = began.elapsed();
+    if status != 201 {
+        return Err(format!("{status}: {}", String::from_utf8_lossy(&answer)).into());
+    }
+    client.events.send("GET", &format!("/v1/streams/{id}/events"), "", "").await?;
+    client.events.head().await?;
+    let (byte, text) = first_text(&mut client.events, began, is_text).await?;
+    Ok(Times { byte, text, created })
+}
+
+async fn start_and_watch(
+    client: &mut Client,
+    id: &str,
+    request: &str,
+    early: &mut u64,
+) -> Result<Times, Fault> {
+    let (envelope, target) = (envelope(id, request), format!("/v1/streams/{id}/events"));
+    let Client { post, events, .. } = client;
+    let began = Instant::now();
+    post.send("POST", "/v1/streams", "", &envelope).await?;
+    loop {
+        events.send("GET", &target, "", "").await?;
+        match events.head().await?.map(|head| head.status) {
+            Some(200) => break,
+            // There before its stream.
+            _ => {
+                *early += 1;
+                events.rest().await?;
+            }
+        }
+    }
+    let (byte, text) = first_text(events, began, is_text).await?;
+    post.head().await?;
+    post.rest().await?;
+    Ok(Times { byte, text, created: Duration::ZERO })
+}
+
+fn envelope(id: &str, request: &str) -> String {
+    format!(r#"{{"id":"{id}","ttl_s":5,"request":{request}}}"#)
+}
+
+fn is_text(block: &[u8]) -> bool {
+    matches!(sse::event(block), Ok(Some(event)) if event.name == "text")
+}
+
+/// Reads the whole body, and says when its first byte and its first text came.
+async fn first_text(
+    connection: &mut Connection,
+    began: Instant,
+    is_text: impl Fn(&[u8]) -> bool,
+) -> Result<(Duration, Duration), Fault> {
+    let (mut bytes, mut byte, mut text) = (Vec::new(), None, None);
+    loop {
+        let progress = connection.body(&mut bytes).await?;
+        let now = began.elapsed();
+        if !bytes.is_empty() {
+            byte.get_or_insert(now);
+        }
+        let mut taken = 0;
+        while text.is_none()
+            && let Some((block, len)) = sse::block(&bytes[taken..])
+        {
+            if is_text(block) {
+                text = Some(now);
+            }
+            taken += len;
+        }
+        bytes.drain(..taken);
+        if progress == Progress::Over {
+            break;
+        }
+    }
+    Ok((byte.ok_or("an answer without a byte")?, text.ok_or("an answer without text")?))
+}
+
+fn report(options: &Options, times: &[Vec<Times>; 3], early: u64) -> Report {
+    let mut report = Report::default();
+    let mut figure = |name: &str, way: Way, time: fn(&Times) -> Duration| {
+        let mut ms: Vec<f64> =
+            times[way as usize].iter().map(|times| time(times).as_secs_f64() * 1e3).collect();
+        ms.sort_by(f64::total_cmp);
+        let quantiles = [0.5, 0.9, 0.99].map(|q| quantile(&ms, q));
+        for (of, value) in ["p50", "p90", "p99"].into_iter().zip(quantiles) {
+            report.note(format!("{name} {of}"), thousandths(value), "ms");
+        }
+        quantiles
+    };
+    let direct = figure("direct, first text", Way::Direct, |times| times.text);
+    figure("direct, first byte", Way::Direct, |times| times.byte);
+    let then = figure("POST, then GET: first text", Way::Then, |times| times.text);
+    figure("POST, then GET: 201", Way::Then, |times| times.created);
+    figure("POST, then GET: open", Way::Then, |times| times.byte);
+    let beside = figure("POST beside GET: first text", Way::Beside, |times| times.text);
+    for (name, through) in [("POST, then GET", then), ("POST beside GET", beside)] {
+        for (of, (through, direct)) in ["p50", "p90", "p99"].into_iter().zip(through.into_iter().zip(direct))
+        {
+            report.note(format!("ADDED by the gateway, {name}: {of}"), thousandths(through - direct), "ms");
+        }
+        let mut paired: Vec<f64> = times[if name.contains("then") { 1 } else { 2 }]
+            .iter()
+            .zip(&times[0])
+            .map(|(through, direct)| (through.text.as_secs_f64() - direct.text.as_secs_f64()) * 1e3)
+            .collect();
+        paired.sort_by(f64::total_cmp);
+        report.note(format!("ADDED, {name}: median of the pairs"), thousandths(quantile(&paired, 0.5)), "ms");
+    }
+    report.note("rounds", options.rounds, "");
+    report.note("viewers that were there before their stream", early, "");
+    report
+}
+
+fn quantile(sorted: &[f64], quantile: f64) -> f64 {
+    let at = (sorted.len() as f64 * quantile) as usize;
+    sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,117 @@
+//! A request to start a stream, its answer, and what the hub asks of whoever calls providers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+
+use crate::cast::durable::StorageError;
+use crate::cast::id::Id;
+use crate::cast::{Cast, Producer};
+
+/// Where the blocks of a cast come from. The hub knows no more than this about providers.
+pub trait Origin: Send + Sync {
+    /// Checks what is asked for before an id is spent on it.
+    fn admit(&self, ask: Ask) -> Result<Box<dyn Launch>, AskError>;
+}
+
+/// An admitted request, ready to go.
+pub trait Launch: Send {
+    /// The provider's name.
+    fn provider(&self) -> Arc<str>;
+    /// Starts the task that fills the cast, which belongs to the cast and to no request.
+    fn launch(self: Box<Self>, producer: Producer);
+}
+
+/// What an app wants from a provider.
+#[derive(Debug)]
+pub struct Ask {
+    /// The provider's name; routed by the model otherwise.
+    pub provider: Option<String>,
+    /// The path behind the provider's base URL; the dialect's default otherwise.
+    pub path: Option<String>,
+    /// The provider's request, byte for byte as received.
+    pub request: Box<RawValue>,
+    pub ask_usage: bool,
+    /// The caller's own `Authorization`, for providers with `credentials = "caller"`.
+    pub authorization: Option<SecretString>,
+}
+
+/// Why a request cannot go to any provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("no provider is called {name:?}; there are: {known}")]
+    UnknownProvider { name: String, known: String },
+    #[error(
+        "no provider serves the model {model:?}: name a provider, or add the model to a provider's `models`"
+    )]
+    UnknownModel { model: String },
+    #[error("request.model is missing: name a model, or a provider")]
+    NoModel,
+    #[error("provider {provider:?} does not allow the path {path:?}; it allows: {allowed}")]
+    PathNotAllowed { provider: String, path: String, allowed: String },
+    #[error("request: {0}")]
+    BadRequest(String),
+    #[error(
+        "provider {provider:?} needs the caller's credentials: send them as `authorization`, and our key as `tokencast-key`"
+    )]
+    NoCredentials { provider: String },
+}
+
+/// A request to start a stream.
+#[derive(Debug)]
+pub struct Order {
+    pub tenant: Arc<str>,
+    pub ask: Ask,
+    /// Hash over what was asked for, as received.
+    pub fingerprint: [u8; 32],
+    pub id: Option<Id>,
+    pub key: Option<Arc<str>>,
+    pub metadata: Option<Box<RawValue>>,
+    pub ttl: Option<Duration>,
+    pub cancel_after: Option<Duration>,
+}
+
+/// The answer to an [`Order`].
+#[derive(Debug)]
+pub struct Started {
+    pub cast: Cast,
+    /// The cast was there already.
+    pub replayed: bool,
+}
+
+/// Why an order is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error(
+        "this Idempotency-Key was used for another request: send the same request, provider and path, or a new key"
+    )]
+    KeyMismatch,
+    #[error("the stream {0} exists with another request: choose another id")]
+    IdConflict(Id),
+    #[error("the id {0} was used by a stream that is gone: choose another id")]
+    IdUsed(Id),
+    #[error("the stream of this Idempotency-Key is gone: use a new key to start another one")]
+    KeyGone,
+    #[error("the gateway is shutting down: try again in a moment")]
+    Draining,
+    #[error("the gateway is full ({0}): try again later")]
+    Full(&'static str),
+    #[error("the stream could not be stored: {0}")]
+    Storage(#[from] StorageError),
+}
+
+/// Why there is no cast of that name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// There never was one, or it is somebody else's.
+    #[error("there is no such stream")]
+    Unknown,
+    #[error("this stream has expired, or was purged")]
+    Gone,
+    #[error(transparent)]
+    Unreadable(#[from] StorageError),
+}

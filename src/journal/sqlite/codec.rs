@@ -1,0 +1,96 @@
+//! Records as bytes: MessagePack, and LZ4 over it where frames are at rest.
+
+use std::fmt::Display;
+use std::io::Cursor;
+
+use serde::de::DeserializeOwned;
+
+use crate::cast::durable::{Ended, Number, StorageError};
+use crate::cast::frame::Frame;
+
+/// A chunk that claims to be larger than this is damaged.
+const CHUNK_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes before a frame in a journal row: the number of its stream, which is 0 when it was erased, and its length.
+const PREFIX: usize = 12;
+
+/// Appends one frame of a stream to a journal row.
+pub(super) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {
+    let start = row.len();
+    row.extend_from_slice(&[0; PREFIX]);
+    rmp_serde::encode::write(row, frame).expect("plain data is MessagePack");
+    let len = u32::try_from(row.len() - start - PREFIX).expect("a frame is small");
+    row[start..start + 8].copy_from_slice(&stream.to_le_bytes());
+    row[start + 8..start + PREFIX].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Which stream's frame begins at an offset of a journal row, and where it ends.
+pub(super) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), StorageError> {
+    let prefix = row.get(offset..).and_then(|rest| rest.first_chunk::<PREFIX>());
+    let Some([a, b, c, d, e, f, g, h, len @ ..]) = prefix else { return Err(damaged("a row is cut")) };
+    let end = offset + PREFIX + u32::from_le_bytes(*len) as usize;
+    if end > row.len() {
+        return Err(damaged("a row is cut"));
+    }
+    Ok((Number::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), end))
+}
+
+/// The frame at an offset of a journal row.
+pub(super) fn at(row: &[u8], offset: usize) -> Result<Frame, StorageError> {
+    let (_, end) = owner(row, offset)?;
+    rmp_serde::from_slice(&row[offset + PREFIX..end]).map_err(damaged)
+}
+
+/// Overwrites a stream's frames in a journal row. What others have there stays where it is.
+pub(super) fn erase(row: &mut [u8], stream: Number) -> Result<bool, StorageError> {
+    let (mut offset, mut erased) = (0, false);
+    while offset < row.len() {
+        let (owner, end) = owner(row, offset)?;
+        if owner == stream {
+            row[offset..offset + 8].fill(0);
+            row[offset + PREFIX..end].fill(0);
+            erased = true;
+        }
+        offset = end;
+    }
+    Ok(erased)
+}
+
+/// A run of frames of one stream, compressed.
+pub(super) fn chunk(frames: &[Frame]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    for frame in frames {
+        rmp_serde::encode::write(&mut plain, frame).expect("plain data is MessagePack");
+    }
+    lz4_flex::compress_prepend_size(&plain)
+}
+
+/// The frames of a chunk.
+pub(super) fn frames(chunk: &[u8]) -> Result<Vec<Frame>, StorageError> {
+    let (size, _) = lz4_flex::block::uncompressed_size(chunk).map_err(damaged)?;
+    if size > CHUNK_BYTES_MAX {
+        return Err(damaged("a chunk is too large"));
+    }
+    let plain = lz4_flex::decompress_size_prepended(chunk).map_err(damaged)?;
+    let (mut cursor, mut frames) = (Cursor::new(&*plain), Vec::new());
+    while (cursor.position() as usize) < plain.len() {
+        frames.push(value(&mut cursor)?);
+    }
+    Ok(frames)
+}
+
+pub(super) fn ended(ended: &Ended) -> Vec<u8> {
+    rmp_serde::to_vec_named(ended).expect("plain data is MessagePack")
+}
+
+pub(super) fn read_ended(bytes: &[u8]) -> Result<Ended, StorageError> {
+    rmp_serde::from_slice(bytes).map_err(damaged)
+}
+
+fn value<T: DeserializeOwned>(cursor: &mut Cursor<&[u8]>) -> Result<T, StorageError> {
+    rmp_serde::decode::from_read(cursor).map_err(damaged)
+}
+
+fn damaged(error: impl Display) -> StorageError {
+    StorageError(format!("the database is damaged: {error}"))
+}

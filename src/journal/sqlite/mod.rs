@@ -1,0 +1,138 @@
+//! The embedded journal: one SQLite file in WAL mode, one writer thread, one transaction per group commit.
+//!
+//! Frames of running streams are appended at the right edge of one table, many streams to a row; once a stream ends
+//! its frames move into compressed chunks of its own. Catalogue, keys, tombstones and content are one file, so they
+//! change in one transaction.
+
+mod codec;
+mod health;
+mod recover;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use self::health::Health;
+use self::writer::{Message, Writer};
+use super::{Durability, OpenError, Opened};
+use crate::cast::durable::{Commit, Durable, Load, Number, Record, StorageError};
+use crate::cast::frame::Frame;
+
+/// Messages that wait for the writer; producers wait for a place beyond it.
+const INBOX_MAX: usize = 16 * 1024;
+
+/// A handle to the journal. The writer ends, and the file is free, when the last handle is dropped.
+#[derive(Debug)]
+pub struct Sqlite {
+    inbox: Option<mpsc::Sender<Message>>,
+    writer: Option<JoinHandle<()>>,
+    health: Health,
+    readers: Arc<Readers>,
+}
+
+/// Connections for reading, kept when they are idle.
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Sqlite {
+    /// Opens the file, reads what is known, and starts the writer.
+    pub fn open(path: &Path, durability: Durability) -> Result<Opened, OpenError> {
+        let database = schema::open(path, durability)?;
+        let fail = |error: StorageError| OpenError::Storage { path: path.to_owned(), error: error.0 };
+        let secret = recover::secret(&database.connection).map_err(fail)?;
+        let recover::Recovered { mut known, running, unsealed, next_row } =
+            recover::read(&database.connection).map_err(fail)?;
+        let health = Health::default();
+        let mut writer =
+            Writer { database, unsealed, health: health.clone(), next_row, owed: Vec::new(), traces: false };
+        // On a full disk they are owed: what is there is readable, and what it says does not change.
+        let _ = writer.settle(recover::interrupt(&mut known, running));
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        let writer = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(messages));
+        let writer = writer.map_err(|error| fail(StorageError(error.to_string())))?;
+        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() });
+        let journal = Self { inbox: Some(inbox), writer: Some(writer), health, readers };
+        Ok(Opened { journal: Arc::new(journal), known, secret })
+    }
+
+    fn send<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T, StorageError>>) -> Message,
+    ) -> Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>> {
+        let (done, result) = oneshot::channel();
+        let gone = || StorageError("the journal is closed".into());
+        let Some(inbox) = &self.inbox else { return Box::pin(async move { Err(gone()) }) };
+        match inbox.try_send(message(done)) {
+            Ok(()) => Box::pin(async move { result.await.unwrap_or_else(|_| Err(gone())) }),
+            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(async move { Err(gone()) }),
+            Err(mpsc::error::TrySendError::Full(message)) => {
+                let inbox = inbox.clone();
+                Box::pin(async move {
+                    inbox.send(message).await.map_err(|_| gone())?;
+                    result.await.unwrap_or_else(|_| Err(gone()))
+                })
+            }
+        }
+    }
+}
+
+impl Durable for Sqlite {
+    fn commit(&self, record: Record) -> Commit {
+        self.send(|done| Message::Commit(record, done))
+    }
+
+    fn load(&self, number: Number) -> Load {
+        let sealed = self.send(|done| Message::Seal(number, done));
+        let readers = self.readers.clone();
+        Box::pin(async move {
+            if let Some(content) = sealed.await? {
+                return Ok(content);
+            }
+            let read = tokio::task::spawn_blocking(move || readers.load(number)).await;
+            read.unwrap_or_else(|_| Err(StorageError("reading the database failed".into())))
+        })
+    }
+
+    fn keeps_content(&self) -> bool {
+        true
+    }
+
+    fn trouble(&self) -> Option<StorageError> {
+        self.health.trouble()
+    }
+}
+
+impl Readers {
+    fn load(&self, number: Number) -> Result<Vec<Frame>, StorageError> {
+        let fail = |error: rusqlite::Error| StorageError(format!("the database cannot be read: {error}"));
+        let lock = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let idle = lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.path).map_err(fail)?,
+        };
+        let frames = recover::content(&connection, number)?;
+        lock().push(connection);
+        Ok(frames)
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.inbox = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The database: one file, held by one process, of a known version. docs/operations.md describes the tables.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::journal::{Durability, OpenError};
+
+/// `tkcs`: this file is ours.
+const APPLICATION_ID: i32 = 0x746b_6373;
+const VERSION: i32 = 1;
+
+/// How long to wait for a reader or a writer.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    -- One row per stream, from its start to the end of its tombstone. Times are milliseconds since 1970.
+    CREATE TABLE streams (
+        number       INTEGER PRIMARY KEY,
+        tenant       TEXT NOT NULL,
+        id           TEXT NOT NULL,
+        provider     TEXT NOT NULL,
+        metadata     TEXT,
+        ttl_s        INTEGER NOT NULL,
+        key          TEXT,
+        fingerprint  BLOB NOT NULL,
+        started_ms   INTEGER NOT NULL,
+        content_type TEXT,
+        reason       TEXT,
+        code         TEXT,
+        ended_ms     INTEGER,
+        end          BLOB,
+        gone_ms      INTEGER,
+        UNIQUE (tenant, id)
+    );
+    CREATE UNIQUE INDEX streams_key ON streams (tenant, key) WHERE key IS NOT NULL;
+    -- What running streams have: one row per group commit, with frames of many streams; only ever appended to.
+    CREATE TABLE journal (row INTEGER PRIMARY KEY, data BLOB NOT NULL);
+    -- What ended streams have: compressed runs of frames.
+    CREATE TABLE chunks (
+        stream INTEGER NOT NULL REFERENCES streams (number),
+        first  INTEGER NOT NULL,
+        data   BLOB NOT NULL,
+        PRIMARY KEY (stream, first)
+    );
+";
+
+/// The database, and the lock that keeps every other process away from it.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    _lock: File,
+}
+
+/// Opens the database for writing, and makes it if there is none.
+pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, OpenError> {
+    let lock = lock(path)?;
+    let fail = |error| failed(path, &error);
+    let mut connection = Connection::open(path).map_err(fail)?;
+    connection.busy_timeout(BUSY).map_err(fail)?;
+    let objects = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    if objects.map_err(fail)? == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
+        set_up(&connection, durability).map_err(fail)?;
+        let transaction = connection.transaction().map_err(fail)?;
+        transaction.execute_batch(TABLES).map_err(fail)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
+        transaction.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+        transaction.commit().map_err(fail)?;
+        return Ok(Database { connection, _lock: lock });
+    }
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    if pragma("application_id").map_err(fail)? != APPLICATION_ID {
+        return Err(OpenError::NotOurs(path.to_owned()));
+    }
+    let version = pragma("user_version").map_err(fail)?;
+    if version != VERSION {
+        return Err(OpenError::Version { path: path.to_owned(), version, ours: VERSION });
+    }
+    set_up(&connection, durability).map_err(fail)?;
+    // Whether it can be written is better known now than at the first stream.
+    connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
+    Ok(Database { connection, _lock: lock })
+}
+
+/// Opens the database for reading beside the writer.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL syncs the write-ahead log with every commit; with OFF the system writes it when it likes.
+    let synchronous = match durability {
+        Durability::Commit => "FULL",
+        Durability::Process => "OFF",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    // What is purged is overwritten.
+    connection.pragma_update(None, "secure_delete", true)
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let fail = |what: &'static str| {
+        move |error: std::io::Error| OpenError::Storage {
+            path: path.to_owned(),
+            error: format!("{what}: {error}: write a path that this process may write to"),
+        }
+    };
+    let no_lock = fail("the lock beside it cannot be made");
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).map_err(fail("its directory cannot be made"))?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(no_lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(no_lock(error)),
+    }
+}
+
+fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotOurs(path.to_owned()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked(path.to_owned()),
+        _ => OpenError::Storage { path: path.to_owned(), error: error.to_string() },
+    }
+}

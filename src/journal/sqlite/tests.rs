@@ -1,0 +1,193 @@
+//! The journal alone: what is committed is known after it was opened again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::*;
+use crate::cast::about::About;
+use crate::cast::durable::{Ended, State};
+use crate::cast::end::{End, Why};
+use crate::cast::event::{Event, Prose};
+use crate::cast::id::Id;
+use crate::crypto::{hex, random};
+use crate::journal::Opened;
+
+/// A directory of its own, gone with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("tokencast-{}", hex(&random::<8>())));
+        Self(path)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("deep").join("test.db")
+    }
+
+    fn open(&self) -> Opened {
+        Sqlite::open(&self.path(), Durability::Process).unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn about(number: Number) -> Arc<About> {
+    Arc::new(About {
+        number,
+        id: Id::parse(&format!("stream-{number}")).unwrap(),
+        tenant: "tenant".into(),
+        provider: "provider".into(),
+        metadata: serde_json::value::RawValue::from_string(r#"{"a": 1}"#.into()).ok(),
+        ttl_s: 60,
+        started_ms: 1_000,
+        key: number.is_multiple_of(2).then(|| format!("key-{number}").into()),
+        fingerprint: [7; 32],
+    })
+}
+
+fn frame(first: u64, text: &str) -> Arc<Frame> {
+    let event = Event::Prose { choice: 0, kind: Prose::Text, text: text.into() };
+    Arc::new(Frame {
+        first,
+        at_ms: first * 10,
+        bytes: text.to_owned().into(),
+        ends: vec![text.len() as u32],
+        events: vec![(first, event)],
+    })
+}
+
+fn ended(blocks: u64) -> Arc<Ended> {
+    let end = End {
+        why: Why::Completed,
+        message: None,
+        finish: Some("stop".into()),
+        usage: None,
+        blocks,
+        bytes: 3,
+        hash: "hash".into(),
+        at_ms: 99,
+    };
+    Arc::new(Ended { end, model: Some("model".into()), frames: 2, first_token_ms: Some(1.5) })
+}
+
+#[tokio::test]
+async fn what_is_committed_is_known_again() {
+    let directory = Directory::new();
+    let Opened { journal, known, secret } = directory.open();
+    assert!(known.is_empty());
+    for number in [1, 2, 3] {
+        journal.commit(Record::Begin(about(number))).await.unwrap();
+    }
+    journal.commit(Record::Describe(1, "text/event-stream".into())).await.unwrap();
+    // Many at once become few commits; their order stays.
+    let commits: Vec<Commit> = (1..=100)
+        .flat_map(|seq| [1, 2, 3].map(|number| (number, frame(seq, &format!("<{number}:{seq}>")))))
+        .map(|(number, frame)| journal.commit(Record::Frame(number, frame)))
+        .collect();
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    journal.commit(Record::End(2, ended(100))).await.unwrap();
+    journal.commit(Record::Bury(3, 5_000)).await.unwrap();
+    journal.commit(Record::Frame(3, frame(101, "late"))).await.unwrap();
+    drop(journal);
+
+    let Opened { journal, known, secret: again } = directory.open();
+    assert_eq!(secret, again);
+    assert_eq!(known.iter().map(|known| known.about.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(known[0].content_type.as_deref(), Some("text/event-stream"));
+    assert_eq!(known[0].about.metadata.as_ref().unwrap().get(), r#"{"a": 1}"#);
+    assert_eq!(known[1].about.key.as_deref(), Some("key-2"));
+    let wanted =
+        |number| (1..=100).map(|seq| (*frame(seq, &format!("<{number}:{seq}>"))).clone()).collect::<Vec<_>>();
+    let State::Ended(cut) = &known[0].state else { panic!("{:?}", known[0].state) };
+    assert_eq!((cut.end.why, cut.end.blocks, cut.end.at_ms), (Why::Restart, 100, 1000));
+    let State::Ended(end) = &known[1].state else { panic!("{:?}", known[1].state) };
+    assert_eq!((end.end.clone(), end.first_token_ms), (ended(100).end.clone(), Some(1.5)));
+    assert!(matches!(known[2].state, State::Gone(5_000)));
+    assert_eq!(journal.load(2).await.unwrap(), wanted(2));
+    assert!(journal.load(3).await.unwrap().is_empty());
+
+    journal.commit(Record::Forget(3)).await.unwrap();
+    journal.commit(Record::End(1, ended(100))).await.unwrap();
+    assert_eq!(journal.load(1).await.unwrap(), wanted(1), "sealed on demand");
+    drop(journal);
+    let left = Connection::open(directory.path()).unwrap();
+    let rows = |table| {
+        left.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((rows("streams"), rows("journal")), (2, 0), "ended streams leave nothing in the journal");
+}
+
+/// An ended stream leaves frames behind in rows that running streams still need. After a restart they are no part of
+/// it: sealed again, they would stand beside what was sealed before.
+#[tokio::test]
+async fn what_is_sealed_is_not_sealed_again() {
+    let directory = Directory::new();
+    let Opened { journal, .. } = directory.open();
+    for number in [1, 2] {
+        journal.commit(Record::Begin(about(number))).await.unwrap();
+    }
+    for (number, seq) in [(1, 1), (1, 2), (2, 1)] {
+        journal.commit(Record::Frame(number, frame(seq, "x"))).await.unwrap();
+    }
+    drop(journal);
+    let database = Connection::open(directory.path()).unwrap();
+    let shared = "UPDATE journal SET data = CAST(data || (SELECT data FROM journal WHERE row = 3) AS BLOB)
+                  WHERE row = 2; DELETE FROM journal WHERE row = 3";
+    database.execute_batch(shared).unwrap();
+    drop(database);
+    let Opened { journal, .. } = directory.open();
+    journal.commit(Record::End(1, ended(2))).await.unwrap();
+    assert_eq!(journal.load(1).await.unwrap(), [(*frame(1, "x")).clone(), (*frame(2, "x")).clone()]);
+    drop(journal);
+
+    let Opened { journal, known, .. } = directory.open();
+    assert!(matches!(&known[1].state, State::Ended(cut) if cut.frames == 1));
+    assert_eq!(journal.load(1).await.unwrap().len(), 2);
+    journal.commit(Record::Bury(2, 5_000)).await.unwrap();
+    drop(journal);
+    let database = Connection::open(directory.path()).unwrap();
+    let rows: i64 = database.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0, "a row that serves nobody goes");
+}
+
+#[tokio::test]
+async fn a_second_process_and_other_files_are_refused() {
+    let directory = Directory::new();
+    let open = || Sqlite::open(&directory.path(), Durability::Commit).map(drop).unwrap_err();
+    let opened = directory.open();
+    assert!(matches!(open(), OpenError::Locked(_)));
+    drop(opened);
+    let database = Connection::open(directory.path()).unwrap();
+    database.pragma_update(None, "user_version", 9).unwrap();
+    assert!(matches!(open(), OpenError::Version { version: 9, .. }));
+    database.pragma_update(None, "application_id", 9).unwrap();
+    assert!(matches!(open(), OpenError::NotOurs(_)));
+    drop(database);
+    std::fs::write(directory.path(), "something else entirely, which is no database").unwrap();
+    assert!(matches!(open(), OpenError::NotOurs(_)));
+    std::fs::remove_file(directory.path()).unwrap();
+    std::fs::create_dir(directory.path()).unwrap();
+    assert!(matches!(open(), OpenError::Storage { .. }));
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_said_and_not_deleted() {
+    let directory = Directory::new();
+    let Opened { journal, .. } = directory.open();
+    journal.commit(Record::Begin(about(1))).await.unwrap();
+    journal.commit(Record::Frame(1, frame(1, "abc"))).await.unwrap();
+    drop(journal);
+    let database = Connection::open(directory.path()).unwrap();
+    database.execute("UPDATE journal SET data = x'c1c1c1'", []).unwrap();
+    drop(database);
+    let error = Sqlite::open(&directory.path(), Durability::Commit).unwrap_err().to_string();
+    assert!(error.contains("damaged"), "{error}");
+    assert!(directory.path().exists());
+}

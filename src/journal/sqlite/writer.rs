@@ -1,0 +1,413 @@
+//! The one thread that writes. Whatever gathered while a commit ran is the next commit: no interval, and an idle
+//! journal commits a single frame at once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use rusqlite::{Transaction, params};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
+
+use super::codec;
+use super::health::Health;
+use super::schema::{BUSY, Database};
+use crate::cast::durable::{Number, Record, StorageError};
+use crate::cast::frame::Frame;
+
+/// Records and bytes that one commit takes at most.
+const GROUP_RECORDS_MAX: usize = 8192;
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Plain bytes of a sealed chunk.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Pages that are given back to the system in one idle step.
+const VACUUM_PAGES: u32 = 256;
+
+pub(super) enum Message {
+    Commit(Record, oneshot::Sender<Result<(), StorageError>>),
+    /// Seals an ended stream now, so that a reader finds it; gives its content where that cannot be done.
+    Seal(Number, oneshot::Sender<Result<Option<Vec<Frame>>, StorageError>>),
+}
+
+/// Where a frame stands in the journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) row: i64,
+    pub(super) offset: usize,
+}
+
+/// What the journal table holds: frames by stream, and how many streams each row still serves.
+#[derive(Debug, Default)]
+pub(super) struct Unsealed {
+    pub(super) places: HashMap<Number, Vec<Place>>,
+    pub(super) rows: BTreeMap<i64, usize>,
+    pub(super) ended: Vec<Number>,
+    /// Rows that serve nobody any more, and are still there.
+    pub(super) empty: Vec<i64>,
+    /// The first and the last row that have anything of a stream, sealed or not.
+    pub(super) spans: HashMap<Number, (i64, i64)>,
+    /// Streams whose frames are to be overwritten in rows that others need.
+    pub(super) erase: HashSet<Number>,
+    /// Streams that were buried while they ran: what they still send is dropped.
+    pub(super) gone: HashSet<Number>,
+}
+
+impl Unsealed {
+    pub(super) fn note(&mut self, stream: Number, place: Place) {
+        self.span(stream, place.row);
+        self.places.entry(stream).or_default().push(place);
+        *self.rows.entry(place.row).or_default() += 1;
+    }
+
+    pub(super) fn span(&mut self, stream: Number, row: i64) {
+        self.spans.entry(stream).or_insert((row, row)).1 = row;
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) database: Database,
+    pub(super) unsealed: Unsealed,
+    pub(super) health: Health,
+    pub(super) next_row: i64,
+    /// What could not be committed, and has to be before anything else.
+    pub(super) owed: Vec<Record>,
+    /// What was deleted or overwritten still stands in the write-ahead log.
+    pub(super) traces: bool,
+}
+
+/// What a commit changes in memory, once it has succeeded.
+#[derive(Default)]
+struct Group {
+    row: Vec<u8>,
+    frames: Vec<(Number, usize)>,
+    ended: Vec<Number>,
+    dropped: Vec<Number>,
+    forgotten: Vec<Number>,
+}
+
+impl Writer {
+    /// Writes until nobody can send any more; then everything is sealed.
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        loop {
+            while inbox.is_empty() && self.tidy() {}
+            let Some(first) = inbox.blocking_recv() else { break };
+            let (mut records, mut waiting, mut seals, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Commit(record, done) => {
+                        if let Record::Frame(_, frame) = &record {
+                            bytes += frame.bytes.len();
+                        }
+                        records.push(record);
+                        waiting.push(done);
+                    }
+                    Message::Seal(stream, done) => seals.push((stream, done)),
+                }
+                let has_room = records.len() < GROUP_RECORDS_MAX && bytes < GROUP_BYTES_MAX;
+                next = if has_room { inbox.try_recv().ok() } else { None };
+            }
+            if !records.is_empty() {
+                let result = self.settle(records);
+                for done in waiting {
+                    let _ = done.send(result.clone());
+                }
+            }
+            for (stream, done) in seals {
+                let _ = done.send(self.content(stream));
+            }
+        }
+        while self.tidy() {}
+        info!("journal closed");
+    }
+
+    /// Commits what is owed, and then these.
+    pub(super) fn settle(&mut self, records: Vec<Record>) -> Result<(), StorageError> {
+        let owed = self.owed.len();
+        self.owed.extend(records);
+        let records = std::mem::take(&mut self.owed);
+        // Erased first: the number of a stream that never began can be another one's from now on.
+        let result = self.health.check().and_then(|()| self.erase()).and_then(|()| self.commit(&records));
+        if result.is_err() {
+            let is_owed = |(index, record): &(usize, Record)| {
+                *index < owed || matches!(record, Record::End(..) | Record::Bury(..) | Record::Forget(_))
+            };
+            self.owed = records.into_iter().enumerate().filter(is_owed).map(|(_, record)| record).collect();
+        }
+        result
+    }
+
+    /// Sees to it that an ended stream is sealed, or reads it where it stands.
+    fn content(&mut self, stream: Number) -> Result<Option<Vec<Frame>>, StorageError> {
+        let sealed = if self.health.trouble().is_none() { self.seal(stream) } else { self.health.check() };
+        match self.unsealed.places.get(&stream) {
+            Some(places) => frames(&self.database.connection, places).map(Some),
+            None => sealed.map(|()| None),
+        }
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StorageError> {
+        let mut group = Group::default();
+        let row = self.next_row;
+        let written = (|| {
+            let transaction = self.database.connection.transaction()?;
+            for record in records {
+                write(&transaction, record, &self.unsealed.gone, &mut group)?;
+            }
+            if !group.frames.is_empty() {
+                let mut insert =
+                    transaction.prepare_cached("INSERT INTO journal (row, data) VALUES (?1, ?2)")?;
+                insert.execute(params![row, group.row])?;
+            }
+            transaction.commit()
+        })();
+        self.health.note(written)?;
+        if !group.frames.is_empty() {
+            self.next_row += 1;
+        }
+        for (stream, offset) in group.frames {
+            self.unsealed.note(stream, Place { row, offset });
+        }
+        self.unsealed.ended.extend(group.ended);
+        for stream in group.dropped {
+            self.unsealed.gone.insert(stream);
+            self.unsealed.erase.insert(stream);
+            let _ = self.release(stream);
+        }
+        for stream in group.forgotten {
+            self.unsealed.gone.remove(&stream);
+        }
+        // It is committed: where cleaning up behind it fails, that is tried again.
+        let _ = self.erase();
+        Ok(())
+    }
+
+    /// One step of what can wait until nothing else is to do; whether there was anything.
+    fn tidy(&mut self) -> bool {
+        // Where something just failed, the next commit tells whether it makes sense to go on.
+        if self.health.trouble().is_some() {
+            return false;
+        }
+        if !self.unsealed.empty.is_empty() {
+            return self.sweep().is_ok();
+        }
+        if !self.unsealed.erase.is_empty() {
+            return self.erase().is_ok();
+        }
+        if self.traces {
+            return self.scrub();
+        }
+        if let Some(stream) = self.unsealed.ended.last().copied() {
+            if let Err(problem) = self.seal(stream) {
+                error!(stream, %problem, "a stream could not be sealed; it stays in the journal");
+            }
+            return true;
+        }
+        let free =
+            self.database.connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
+        if free.is_ok_and(|pages| pages > i64::from(VACUUM_PAGES)) {
+            let step =
+                self.database.connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"));
+            return step.is_ok();
+        }
+        false
+    }
+
+    /// Moves an ended stream from the journal into chunks of its own.
+    fn seal(&mut self, stream: Number) -> Result<(), StorageError> {
+        self.unsealed.ended.retain(|ended| *ended != stream);
+        let Some(places) = self.unsealed.places.get(&stream) else { return Ok(()) };
+        let frames = frames(&self.database.connection, places)?;
+        let sealed = (|| {
+            let transaction = self.database.connection.transaction()?;
+            {
+                let mut insert = transaction.prepare_cached(
+                    "INSERT OR REPLACE INTO chunks (stream, first, data) VALUES (?1, ?2, ?3)",
+                )?;
+                let mut rest = &*frames;
+                while let Some(first) = rest.first() {
+                    let mut bytes = 0;
+                    let len = rest.iter().take_while(|frame| {
+                        let fits = bytes < CHUNK_BYTES;
+                        bytes += frame.bytes.len();
+                        fits
+                    });
+                    let (run, more) = rest.split_at(len.count());
+                    insert.execute(params![stream as i64, first.first as i64, codec::chunk(run)])?;
+                    rest = more;
+                }
+            }
+            transaction.commit()
+        })();
+        if let Err(error) = self.health.note(sealed) {
+            self.unsealed.ended.insert(0, stream);
+            return Err(error);
+        }
+        self.release(stream)
+    }
+
+    /// Lets go of a stream's part of the journal, and of the rows that serve nobody any more.
+    fn release(&mut self, stream: Number) -> Result<(), StorageError> {
+        self.unsealed.ended.retain(|ended| *ended != stream);
+        for place in self.unsealed.places.remove(&stream).unwrap_or_default() {
+            if let Some(frames) = self.unsealed.rows.get_mut(&place.row) {
+                *frames -= 1;
+                if *frames == 0 {
+                    self.unsealed.rows.remove(&place.row);
+                    self.unsealed.empty.push(place.row);
+                }
+            }
+        }
+        self.sweep()
+    }
+
+    /// Overwrites what is left of buried streams in rows that others need.
+    fn erase(&mut self) -> Result<(), StorageError> {
+        for stream in self.unsealed.erase.clone() {
+            let (first, last) = self.unsealed.spans.get(&stream).copied().unwrap_or((1, 0));
+            let rows: Vec<i64> = if first <= last {
+                self.unsealed.rows.range(first..=last).map(|(row, _)| *row).collect()
+            } else {
+                Vec::new()
+            };
+            let erased = (|| {
+                let transaction = self.database.connection.transaction()?;
+                {
+                    let mut select = transaction.prepare_cached("SELECT data FROM journal WHERE row = ?1")?;
+                    let mut update =
+                        transaction.prepare_cached("UPDATE journal SET data = ?2 WHERE row = ?1")?;
+                    for row in rows {
+                        let mut data: Vec<u8> = select.query_row([row], |row| row.get(0))?;
+                        match codec::erase(&mut data, stream) {
+                            Ok(false) => {}
+                            Ok(true) => drop(update.execute(params![row, data])?),
+                            Err(problem) => error!(stream, row, %problem, "a row could not be erased"),
+                        }
+                    }
+                }
+                transaction.commit()
+            })();
+            self.health.note(erased)?;
+            self.unsealed.erase.remove(&stream);
+            self.unsealed.spans.remove(&stream);
+            self.traces = true;
+        }
+        Ok(())
+    }
+
+    /// Empties the write-ahead log, unless somebody reads at this moment. Tells whether it was done.
+    fn scrub(&mut self) -> bool {
+        let connection = &self.database.connection;
+        let _ = connection.busy_timeout(Duration::ZERO);
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        let _ = connection.busy_timeout(BUSY);
+        self.traces = !matches!(busy, Ok(0));
+        !self.traces
+    }
+
+    /// Deletes the rows that serve nobody.
+    fn sweep(&mut self) -> Result<(), StorageError> {
+        if self.unsealed.empty.is_empty() {
+            return Ok(());
+        }
+        let deleted = (|| {
+            let transaction = self.database.connection.transaction()?;
+            {
+                let mut delete = transaction.prepare_cached("DELETE FROM journal WHERE row = ?1")?;
+                for row in &self.unsealed.empty {
+                    delete.execute([row])?;
+                }
+            }
+            transaction.commit()
+        })();
+        self.health.note(deleted)?;
+        self.unsealed.empty.clear();
+        Ok(())
+    }
+}
+
+fn write(
+    transaction: &Transaction<'_>,
+    record: &Record,
+    gone: &HashSet<Number>,
+    group: &mut Group,
+) -> rusqlite::Result<()> {
+    match record {
+        Record::Frame(stream, _) | Record::End(stream, _)
+            if gone.contains(stream) || group.dropped.contains(stream) => {}
+        Record::Begin(begin) => {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO streams
+                     (number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?;
+            insert.execute(params![
+                begin.number as i64,
+                begin.tenant,
+                begin.id.as_str(),
+                begin.provider,
+                begin.metadata.as_ref().map(|metadata| metadata.get()),
+                begin.ttl_s as i64,
+                begin.key,
+                begin.fingerprint,
+                begin.started_ms as i64,
+            ])?;
+        }
+        Record::Describe(stream, content_type) => {
+            let mut update =
+                transaction.prepare_cached("UPDATE streams SET content_type = ?2 WHERE number = ?1")?;
+            update.execute(params![*stream as i64, content_type])?;
+        }
+        Record::Frame(stream, frame) => {
+            group.frames.push((*stream, group.row.len()));
+            codec::put(&mut group.row, *stream, frame);
+        }
+        Record::End(stream, ended) => {
+            let (reason, code) = ended.end.why.wire();
+            let mut update = transaction.prepare_cached(
+                "UPDATE streams SET reason = ?2, code = ?3, ended_ms = started_ms + ?4, end = ?5 WHERE number = ?1",
+            )?;
+            let known = update.execute(params![
+                *stream as i64,
+                reason,
+                code,
+                ended.end.at_ms as i64,
+                codec::ended(ended)
+            ])?;
+            // One whose beginning could not be stored leaves nothing.
+            if known > 0 { group.ended.push(*stream) } else { group.dropped.push(*stream) }
+        }
+        Record::Bury(stream, until_ms) => {
+            transaction.prepare_cached("DELETE FROM chunks WHERE stream = ?1")?.execute([*stream as i64])?;
+            let mut update = transaction.prepare_cached(
+                "UPDATE streams SET gone_ms = ?2, metadata = NULL, end = NULL WHERE number = ?1",
+            )?;
+            update.execute(params![*stream as i64, *until_ms as i64])?;
+            group.dropped.push(*stream);
+        }
+        Record::Probe => {
+            transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', x'')", [])?;
+        }
+        Record::Forget(stream) => {
+            transaction.prepare_cached("DELETE FROM chunks WHERE stream = ?1")?.execute([*stream as i64])?;
+            transaction.prepare_cached("DELETE FROM streams WHERE number = ?1")?.execute([*stream as i64])?;
+            group.forgotten.push(*stream);
+        }
+    }
+    Ok(())
+}
+
+/// The frames at these places of the journal.
+fn frames(connection: &rusqlite::Connection, places: &[Place]) -> Result<Vec<Frame>, StorageError> {
+    let mut frames = Vec::with_capacity(places.len());
+    let mut select = connection
+        .prepare_cached("SELECT data FROM journal WHERE row = ?1")
+        .map_err(|error| StorageError(error.to_string()))?;
+    for place in places {
+        let frame = select
+            .query_row([place.row], |row| Ok(codec::at(row.get_ref(0)?.as_blob()?, place.offset)))
+            .map_err(|error| StorageError(error.to_string()))??;
+        frames.push(frame);
+    }
+    Ok(frames)
+}

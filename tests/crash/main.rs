@@ -1,0 +1,20 @@
+//! The gateway as a process of its own that is killed, starved and refused. The oracle is what viewers wrote down:
+//! whatever one of them has seen is there afterwards, once, and in the same place.
+//!
+//! `TOKENCAST_LONG=1` kills some hundred times; `TOKENCAST_SEED=N` repeats a run as far as time can be repeated.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test is a failure of it")]
+#![expect(clippy::print_stdout, reason = "seeds and figures are for people")]
+
+mod check;
+mod client;
+mod gateway;
+mod provider;
+mod round;
+mod viewer;
+
+mod disk;
+mod expiry;
+mod kill;
+mod late;
+mod start;

@@ -1,0 +1,24 @@
+//! The gateway seen from outside: every behaviour × every transport × every journal.
+//!
+//! `gateway` runs one in this process, `provider` is what it calls, `http` and `viewing` are what calls it, and `says`
+//! is what has to be seen. The other modules are the behaviours.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod fold;
+mod gateway;
+mod http;
+mod provider;
+mod says;
+mod viewing;
+
+mod bad;
+mod crowd;
+mod cursor;
+mod ends;
+mod exact;
+mod lines;
+mod once;
+mod ops;
+mod stop;
+mod who;
