@@ -5,6 +5,7 @@ pub mod order;
 mod shelf;
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -189,6 +190,8 @@ impl Hub {
         let replayed = new.is_none();
         if let Some((launch, producer, sender)) = new {
             self.begin(launch, producer, sender);
+            // The call gets on its way before the answer to the POST is written.
+            tokio::task::yield_now().await;
         }
         // Where nothing is said, the task was ended before it had begun.
         let stored = begun.wait_for(Option::is_some).await.map_err(|_| Refused::Draining)?.clone();
@@ -200,7 +203,7 @@ impl Hub {
     /// whatever happens. Where the beginning cannot be stored, the id and the key are free again.
     fn begin(&self, launch: Box<dyn Launch>, producer: Producer, sender: watch::Sender<Durably>) {
         let cast = producer.cast().clone();
-        let commit = self.0.journal.commit(Record::Begin(cast.about().clone()));
+        let mut commit = self.0.journal.commit(Record::Begin(cast.about().clone()));
         let mut ready = Some((launch, producer));
         if cast.about().key.is_none()
             && let Some((launch, producer)) = ready.take()
@@ -208,8 +211,7 @@ impl Hub {
             launch.launch(producer);
         }
         let hub = self.clone();
-        self.0.tasks.spawn(async move {
-            let stored = commit.await;
+        let settle = move |stored: Result<(), StorageError>| {
             match (&stored, ready) {
                 (Ok(()), Some((launch, producer))) => launch.launch(producer),
                 (Ok(()), None) => {}
@@ -222,7 +224,12 @@ impl Hub {
                 }
             }
             sender.send_replace(Some(stored));
-        });
+        };
+        // A journal that has nothing to wait for needs no task to wait in.
+        match commit.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(stored) => settle(stored),
+            Poll::Pending => drop(self.0.tasks.spawn(async move { settle(commit.await) })),
+        }
     }
 
     fn has_room(&self, shelf: &Shelf) -> Result<(), Refused> {
