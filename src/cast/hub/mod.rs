@@ -248,7 +248,14 @@ impl Hub {
     /// The tenant's cast of that name, with its log in memory.
     pub async fn find(&self, tenant: &Arc<str>, id: &Id) -> Result<Cast, Missing> {
         let place = self.lock().find(tenant, id, Instant::now())?;
-        Ok(self.awake(place).await?)
+        match self.awake(place).await {
+            Ok(cast) => Ok(cast),
+            Err(error) => {
+                // It may have gone while it was read.
+                self.lock().find(tenant, id, Instant::now())?;
+                Err(error.into())
+            }
+        }
     }
 
     async fn awake(&self, place: Place) -> Result<Cast, StorageError> {
@@ -256,6 +263,9 @@ impl Hub {
             Place::Memory(cast) => return Ok(cast.clone()),
             Place::Journal(asleep) => asleep,
         };
+        if !self.0.budget.has_room() {
+            self.put_to_sleep();
+        }
         let cast = asleep.wake(self.0.journal.clone(), self.0.budget.share()).await?;
         self.lock().move_to(&asleep.about, &place, Place::Memory(cast.clone()));
         Ok(cast)

@@ -5,11 +5,13 @@
 //! change in one transaction.
 
 mod codec;
+mod group;
 mod health;
 mod recover;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod unsealed;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::value::RawValue;
 
 use super::codec;
-use super::writer::{Place, Unsealed};
+use super::unsealed::{Place, Unsealed};
 use crate::cast::about::About;
 use crate::cast::durable::{Ended, Known, Number, Record, State, StorageError};
 use crate::cast::end::{End, Outcome, Why};

@@ -1,16 +1,17 @@
 //! The one thread that writes. Whatever gathered while a commit ran is the next commit: no interval, and an idle
 //! journal commits a single frame at once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use rusqlite::{Transaction, params};
+use rusqlite::params;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
 use super::codec;
+use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
+use super::unsealed::{Place, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
 
@@ -28,41 +29,6 @@ pub(super) enum Message {
     Seal(Number, oneshot::Sender<Result<Option<Vec<Frame>>, StorageError>>),
 }
 
-/// Where a frame stands in the journal.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) row: i64,
-    pub(super) offset: usize,
-}
-
-/// What the journal table holds: frames by stream, and how many streams each row still serves.
-#[derive(Debug, Default)]
-pub(super) struct Unsealed {
-    pub(super) places: HashMap<Number, Vec<Place>>,
-    pub(super) rows: BTreeMap<i64, usize>,
-    pub(super) ended: Vec<Number>,
-    /// Rows that serve nobody any more, and are still there.
-    pub(super) empty: Vec<i64>,
-    /// The first and the last row that have anything of a stream, sealed or not.
-    pub(super) spans: HashMap<Number, (i64, i64)>,
-    /// Streams whose frames are to be overwritten in rows that others need.
-    pub(super) erase: HashSet<Number>,
-    /// Streams that were buried while they ran: what they still send is dropped.
-    pub(super) gone: HashSet<Number>,
-}
-
-impl Unsealed {
-    pub(super) fn note(&mut self, stream: Number, place: Place) {
-        self.span(stream, place.row);
-        self.places.entry(stream).or_default().push(place);
-        *self.rows.entry(place.row).or_default() += 1;
-    }
-
-    pub(super) fn span(&mut self, stream: Number, row: i64) {
-        self.spans.entry(stream).or_insert((row, row)).1 = row;
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) database: Database,
@@ -73,16 +39,6 @@ pub(super) struct Writer {
     pub(super) owed: Vec<Record>,
     /// What was deleted or overwritten still stands in the write-ahead log.
     pub(super) traces: bool,
-}
-
-/// What a commit changes in memory, once it has succeeded.
-#[derive(Default)]
-struct Group {
-    row: Vec<u8>,
-    frames: Vec<(Number, usize)>,
-    ended: Vec<Number>,
-    dropped: Vec<Number>,
-    forgotten: Vec<Number>,
 }
 
 impl Writer {
@@ -324,77 +280,6 @@ impl Writer {
         self.unsealed.empty.clear();
         Ok(())
     }
-}
-
-fn write(
-    transaction: &Transaction<'_>,
-    record: &Record,
-    gone: &HashSet<Number>,
-    group: &mut Group,
-) -> rusqlite::Result<()> {
-    match record {
-        Record::Frame(stream, _) | Record::End(stream, _)
-            if gone.contains(stream) || group.dropped.contains(stream) => {}
-        Record::Begin(begin) => {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO streams
-                     (number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?;
-            insert.execute(params![
-                begin.number as i64,
-                begin.tenant,
-                begin.id.as_str(),
-                begin.provider,
-                begin.metadata.as_ref().map(|metadata| metadata.get()),
-                begin.ttl_s as i64,
-                begin.key,
-                begin.fingerprint,
-                begin.started_ms as i64,
-            ])?;
-        }
-        Record::Describe(stream, content_type) => {
-            let mut update =
-                transaction.prepare_cached("UPDATE streams SET content_type = ?2 WHERE number = ?1")?;
-            update.execute(params![*stream as i64, content_type])?;
-        }
-        Record::Frame(stream, frame) => {
-            group.frames.push((*stream, group.row.len()));
-            codec::put(&mut group.row, *stream, frame);
-        }
-        Record::End(stream, ended) => {
-            let (reason, code) = ended.end.why.wire();
-            let mut update = transaction.prepare_cached(
-                "UPDATE streams SET reason = ?2, code = ?3, ended_ms = started_ms + ?4, end = ?5 WHERE number = ?1",
-            )?;
-            let known = update.execute(params![
-                *stream as i64,
-                reason,
-                code,
-                ended.end.at_ms as i64,
-                codec::ended(ended)
-            ])?;
-            // One whose beginning could not be stored leaves nothing.
-            if known > 0 { group.ended.push(*stream) } else { group.dropped.push(*stream) }
-        }
-        Record::Bury(stream, until_ms) => {
-            transaction.prepare_cached("DELETE FROM chunks WHERE stream = ?1")?.execute([*stream as i64])?;
-            let mut update = transaction.prepare_cached(
-                "UPDATE streams SET gone_ms = ?2, metadata = NULL, end = NULL WHERE number = ?1",
-            )?;
-            update.execute(params![*stream as i64, *until_ms as i64])?;
-            group.dropped.push(*stream);
-        }
-        Record::Probe => {
-            transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', x'')", [])?;
-        }
-        Record::Forget(stream) => {
-            transaction.prepare_cached("DELETE FROM chunks WHERE stream = ?1")?.execute([*stream as i64])?;
-            transaction.prepare_cached("DELETE FROM streams WHERE number = ?1")?.execute([*stream as i64])?;
-            group.forgotten.push(*stream);
-        }
-    }
-    Ok(())
 }
 
 /// The frames at these places of the journal.

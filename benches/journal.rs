@@ -1,0 +1,256 @@
+//! Isolates the cost of being durable: from the moment a frame is handed to the journal to the moment at which
+//! viewers may see it. No network, no parsing, no log in memory.
+//!
+//! `journal/round` is the cost of one frame of every stream at the same time, as fast as the disk goes: how well a
+//! group commit shares one sync. The table behind it is the everyday load, 30 frames a second and stream at random
+//! moments: latency, CPU of the whole process (pacing included) and bytes handed to the system (write-ahead log and
+//! checkpoints) for each byte of payload. `blob` is the journal as it is, one row per commit; `rows` is what it
+//! could be instead, one row per frame at the right edge of the same kind of table, so that the choice is measured.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use rusqlite::{Connection, params};
+use tokencast::cast::about::About;
+use tokencast::cast::durable::{Durable, Record};
+use tokencast::cast::event::{Event, Prose};
+use tokencast::cast::frame::Frame;
+use tokencast::cast::id::Id;
+use tokencast::journal::{Durability, sqlite::Sqlite};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+const STREAMS: [u64; 3] = [1, 100, 1000];
+const INTERVAL: Duration = Duration::from_millis(33);
+const PAYLOAD_BYTES: usize = 160;
+
+/// What takes frames.
+#[derive(Clone)]
+enum Journal {
+    Blob(Arc<dyn Durable>),
+    Rows(Rows),
+}
+
+impl Journal {
+    fn open(kind: &str, durability: Durability, streams: u64) -> (Self, Directory, Runtime) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let directory = Directory::new();
+        let path = directory.0.join("bench.db");
+        if kind == "rows" {
+            return (Self::Rows(Rows::open(&path, durability)), directory, runtime);
+        }
+        let journal = Sqlite::open(&path, durability).expect("an empty directory").journal;
+        for number in 1..=streams {
+            let commit = journal.commit(Record::Begin(Arc::new(about(number))));
+            runtime.block_on(commit).expect("there is room");
+        }
+        (Self::Blob(journal), directory, runtime)
+    }
+
+    async fn append(&self, stream: u64, frame: Frame) {
+        match self {
+            Self::Blob(journal) => {
+                journal.commit(Record::Frame(stream, Arc::new(frame))).await.expect("there is room");
+            }
+            Self::Rows(rows) => rows.append(stream, frame).await,
+        }
+    }
+}
+
+fn about(number: u64) -> About {
+    About {
+        number,
+        id: Id::random(),
+        tenant: "bench".into(),
+        provider: "bench".into(),
+        metadata: None,
+        ttl_s: 900,
+        started_ms: 0,
+        key: None,
+        fingerprint: [0; 32],
+    }
+}
+
+fn frame(seq: u64) -> Frame {
+    let text = "x".repeat(PAYLOAD_BYTES / 8);
+    let event = Event::Prose { choice: 0, kind: Prose::Text, text };
+    Frame {
+        first: seq,
+        at_ms: seq * 33,
+        bytes: vec![b'x'; PAYLOAD_BYTES].into(),
+        ends: vec![PAYLOAD_BYTES as u32],
+        events: vec![(seq, event)],
+    }
+}
+
+type Append = (u64, Frame, oneshot::Sender<()>);
+
+/// One row per frame, group commit as in the journal.
+#[derive(Clone)]
+struct Rows(mpsc::Sender<Append>);
+
+impl Rows {
+    fn open(path: &Path, durability: Durability) -> Self {
+        let mut database = Connection::open(path).expect("an empty directory");
+        let synchronous = if durability == Durability::Commit { "FULL" } else { "OFF" };
+        let set_up = format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = 1;
+             CREATE TABLE journal (row INTEGER PRIMARY KEY, stream INTEGER, first INTEGER, data BLOB)"
+        );
+        database.execute_batch(&set_up).expect("SQL");
+        let (inbox, mut appends) = mpsc::channel::<Append>(16 * 1024);
+        std::thread::spawn(move || {
+            while let Some(first) = appends.blocking_recv() {
+                let (mut next, mut waiting) = (Some(first), Vec::new());
+                let transaction = database.transaction().expect("one writer");
+                {
+                    let sql = "INSERT INTO journal (stream, first, data) VALUES (?1, ?2, ?3)";
+                    let mut insert = transaction.prepare_cached(sql).expect("SQL");
+                    while let Some((stream, frame, done)) = next {
+                        let data = rmp_serde::to_vec(&frame).expect("plain data");
+                        insert.execute(params![stream as i64, frame.first as i64, data]).expect("room");
+                        waiting.push(done);
+                        next = appends.try_recv().ok();
+                    }
+                }
+                transaction.commit().expect("room");
+                for done in waiting {
+                    let _ = done.send(());
+                }
+            }
+        });
+        Self(inbox)
+    }
+
+    async fn append(&self, stream: u64, frame: Frame) {
+        let (done, committed) = oneshot::channel();
+        self.0.send((stream, frame, done)).await.expect("the writer lives");
+        committed.await.expect("the writer lives");
+    }
+}
+
+/// On the disk of the build, where a sync is one.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let name = format!("journal-{}", Id::random());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).expect("the build can write there");
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn name(durability: Durability) -> &'static str {
+    if durability == Durability::Commit { "commit" } else { "process" }
+}
+
+fn round(c: &mut Criterion) {
+    let mut group = c.benchmark_group("journal/round");
+    group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
+    for durability in [Durability::Commit, Durability::Process] {
+        for kind in ["blob", "rows"] {
+            for streams in STREAMS {
+                let (journal, _directory, runtime) = Journal::open(kind, durability, streams);
+                let mut seq = 0;
+                group.throughput(Throughput::Elements(streams));
+                let id = BenchmarkId::new(format!("{}/{kind}", name(durability)), streams);
+                group.bench_function(id, |b| {
+                    b.iter(|| {
+                        seq += 1;
+                        runtime.block_on(async {
+                            let mut appends = JoinSet::new();
+                            for stream in 1..=streams {
+                                let journal = journal.clone();
+                                appends.spawn(async move { journal.append(stream, frame(seq)).await });
+                            }
+                            appends.join_all().await;
+                        });
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+/// CPU time and bytes written by this process so far.
+fn spent() -> (f64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+    let cpu: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0;
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let written = io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok());
+    (cpu, written.unwrap_or(0))
+}
+
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+fn paced(durability: Durability, kind: &str, streams: u64) {
+    const LASTS: Duration = Duration::from_secs(4);
+    let (journal, _directory, runtime) = Journal::open(kind, durability, streams);
+    let (cpu, written) = spent();
+    let mut latencies: Vec<Duration> = runtime.block_on(async {
+        let (mut tasks, until) = (JoinSet::new(), Instant::now() + LASTS);
+        for stream in 1..=streams {
+            let journal = journal.clone();
+            tasks.spawn(async move {
+                sleep(INTERVAL.mul_f64(fastrand::f64())).await;
+                let (mut latencies, mut due) = (Vec::new(), tokio::time::Instant::now());
+                for seq in 1.. {
+                    let at = Instant::now();
+                    if at > until {
+                        break;
+                    }
+                    journal.append(stream, frame(seq)).await;
+                    latencies.push(at.elapsed());
+                    due += INTERVAL.mul_f64(0.5 + fastrand::f64());
+                    sleep_until(due).await;
+                }
+                latencies
+            });
+        }
+        tasks.join_all().await.into_iter().flatten().collect()
+    });
+    let (cpu_after, written_after) = spent();
+    latencies.sort();
+    let appends = latencies.len();
+    let at = |part: f64| latencies[((appends - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    let cpu = (cpu_after - cpu) * 1e6 / appends as f64;
+    let written = (written_after - written) as f64 / (appends * PAYLOAD_BYTES) as f64;
+    println!(
+        "{:8} {kind:5} {streams:6} {:9.0}/s {:9.2} ms {:9.2} ms {cpu:8.1} µs {written:8.1} x",
+        name(durability),
+        appends as f64 / LASTS.as_secs_f64(),
+        at(0.5),
+        at(0.99)
+    );
+}
+
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    round(&mut criterion);
+    criterion.final_summary();
+    // `cargo test` and `cargo bench -- --test` only want to know whether it runs.
+    if !std::env::args().any(|arg| arg == "--bench") || std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    println!("mode     kind  streams   appends       p50          p99     CPU/append  written/payload");
+    for durability in [Durability::Commit, Durability::Process] {
+        for kind in ["blob", "rows"] {
+            for streams in STREAMS {
+                paced(durability, kind, streams);
+            }
+        }
+    }
+}
