@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 #
 #   docker build -t tokencast .
-#   docker run --rm -p 8080:8080 -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
+#   docker run --rm -p 8080:8080 -v tokencast:/data -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
 #
 # The image listens on 0.0.0.0 and therefore does not start without a key: `docker run --rm tokencast key` makes one and
 # prints its SHA-256. docs/operations.md has the rest.
@@ -28,12 +28,13 @@ RUN touch src/main.rs src/lib.rs \
 # glibc and the system's CA certificates, and no shell.
 FROM gcr.io/distroless/cc-debian12
 COPY --from=build /src/target/release/tokencast /usr/local/bin/tokencast
-# Where a journal on disk will live; nothing is written today.
+# Where the journal lives: mount a volume, or it ends with the container.
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
 WORKDIR /data
 ENV TOKENCAST_HTTP__LISTEN=0.0.0.0:8080 \
-    TOKENCAST_OPS__LISTEN=0.0.0.0:9464
+    TOKENCAST_OPS__LISTEN=0.0.0.0:9464 \
+    TOKENCAST_JOURNAL__PATH=/data/tokencast.db
 EXPOSE 8080 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 CMD ["/usr/local/bin/tokencast", "healthcheck"]
