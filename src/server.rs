@@ -85,6 +85,7 @@ impl Server {
         };
         let app = http::App::new(http::Parts {
             gate: Gate::new(&config.auth, &secret),
+            may_lose: config.journal.durability == journal::Durability::Process,
             total: Duration::from_secs(config.upstream.total_s),
             closing: server.closing.clone(),
             hub: hub.clone(),

@@ -93,7 +93,15 @@ fn check(config: &Config, request: &Request) -> Result<(), Error> {
 pub(super) fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     match uri.authority() {
         Some(authority) => Some(authority.clone()),
-        None => headers.get(header::HOST)?.to_str().ok()?.parse().ok(),
+        None => {
+            let mut hosts = headers.get_all(header::HOST).iter();
+            let host = hosts.next()?.to_str().ok()?.parse::<Authority>().ok()?;
+            let port =
+                host.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+            let is_plain = !host.as_str().contains('@') && port.is_none() == host.port().is_none();
+            (is_plain && hosts.next().is_none() && (port.is_none() || host.port_u16().is_some()))
+                .then_some(host)
+        }
     }
 }
 

@@ -99,6 +99,9 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) hub: Hub,
     pub(crate) gate: auth::Gate,
+    /// A stream that was interrupted by a restart may have lost its last block: whoever has more than it is told the
+    /// end again.
+    pub(crate) may_lose: bool,
     /// The longest time that a stream can run.
     pub(crate) total: Duration,
     /// Cancelled when viewers have to leave.

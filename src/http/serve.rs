@@ -41,7 +41,7 @@ pub(crate) struct Link {
 /// Binds a listener whose connections keep little in the kernel: a viewer that never reads would otherwise hold
 /// megabytes there.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+    const SEND_BUFFER_BYTES: u32 = 64 * 1024;
     const BACKLOG: u32 = 4096;
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;

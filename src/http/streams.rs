@@ -91,6 +91,10 @@ pub(super) async fn stop(
     let purge = params.flag("purge")?;
     let cast = app.find(&grant, &id).await?;
     grant.stop()?;
+    if purge {
+        // A ticket that may stop may not erase.
+        grant.start()?;
+    }
     let ended = cast.end().is_some();
     if purge {
         app.hub.purge(&cast).await.map_err(|error| Error::storage(&error))?;

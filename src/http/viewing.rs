@@ -18,6 +18,7 @@ use super::{App, long_poll};
 use crate::cast::Cast;
 use crate::cast::about::rfc3339;
 use crate::cast::block::Seq;
+use crate::cast::end::Why;
 use crate::view::View;
 use crate::view::events::{Open, Snapshot};
 use crate::viewer::{Step, Viewer, retry_ms};
@@ -42,7 +43,11 @@ pub(super) async fn events(
     if long_poll::is_wanted(&headers) {
         return long_poll::answer(&app, grant, cast, begin, snapshot, &params).await;
     }
-    let Begin::After(after) = begin else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let after = match begin {
+        Begin::After(after) => after,
+        Begin::Over(tail) if app.may_lose && cast.end().is_some_and(|end| end.why == Why::Restart) => tail,
+        Begin::Over(_) => return Ok(StatusCode::NO_CONTENT.into_response()),
+    };
 
     let status = cast.status();
     let started_at = rfc3339(cast.about().started_ms);

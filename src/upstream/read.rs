@@ -17,6 +17,7 @@ use super::split::{Piece, Splitter};
 use crate::cast::Cast;
 use crate::cast::block::Block;
 use crate::cast::end::{Outcome, Why};
+use crate::cast::event::Event;
 use crate::dialect::{Dialect, Verdict};
 use crate::telemetry;
 
@@ -207,6 +208,11 @@ impl<'a> Reader<'a> {
             let mut events = Vec::new();
             if complete {
                 self.dialect.read(&piece, &mut events);
+                for event in &mut events {
+                    if let Event::Error { message, .. } = event {
+                        *message = self.call.scrub(message);
+                    }
+                }
             }
             room.fill(Block { bytes: piece, events });
         }

@@ -143,6 +143,9 @@ async fn a_ticket_watches_and_stops_its_stream() {
             let error = call.bearer(&ticket).send(protocol, gateway.http).await.error().await;
             assert_eq!(error, (403, "forbidden".into()));
         }
+        let purge = Call::delete(format!("/v1/streams/{id}?purge=1")).bearer(&ticket);
+        let error = purge.send(protocol, gateway.http).await.error().await;
+        assert_eq!(error, (403, "forbidden".into()), "who may stop may not erase");
         let stop = calls(&id)[5].clone().bearer(&ticket).send(protocol, gateway.http).await;
         assert_eq!(stop.status, 202);
     })
@@ -209,6 +212,8 @@ async fn a_gateway_answers_under_its_own_names_only() {
             "10.0.0.1",
             "ai.example.evil",
             "example",
+            "evil@localhost",
+            "localhost:evil",
         ] {
             assert_eq!(
                 with(host).await.error().await,

@@ -87,7 +87,7 @@ pub enum Refused {
     #[error(transparent)]
     Ask(#[from] AskError),
     #[error(
-        "this Idempotency-Key was used for another request: send the same request, provider and path, or a new key"
+        "this Idempotency-Key was used for another request, or for another id: send the same request, provider, path and id, or a new key"
     )]
     KeyMismatch,
     #[error("the stream {0} exists with another request: choose another id")]

@@ -53,7 +53,13 @@ impl OpenAiChat {
             }
         }
         for choice in &chunk.choices.0 {
-            let number = json::number(choice.index).unwrap_or(0);
+            let number = match choice.index {
+                None => 0,
+                Some(_) => match json::number(choice.index) {
+                    Some(number) => number,
+                    None => continue,
+                },
+            };
             if self.choices.len() < CHOICES_MAX || self.choices.contains_key(&number) {
                 self.choices.entry(number).or_insert_with(|| Choice::new(number)).read(choice, events);
             }
@@ -242,6 +248,15 @@ mod tests {
             &["reasoning0 ab"],
         );
         check(&[r#"{"reasoning_details":[{"type":"reasoning.text","signature":"s"}]}"#], &[]);
+    }
+
+    #[test]
+    fn a_choice_that_cannot_be_is_none() {
+        for index in ["-1", "99999999999", "\"x\"", "{}"] {
+            let data = format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"a"}}}}]}}"#);
+            check(&[&data], &[], "unfinished");
+        }
+        check(&[r#"{"choices":[{"index":null,"delta":{"content":"a"}}]}"#], &["text0 a"], "unfinished");
     }
 
     #[test]
@@ -491,11 +506,6 @@ mod tests {
                 "{\"choices\":[null,7,\"x\",[]]}",
             ],
             &[],
-            "unfinished",
-        );
-        check(
-            &[r#"{"choices":[{"index":99999999999,"delta":{"content":"a"}}]}"#],
-            &["text0 a"],
             "unfinished",
         );
         check(&["\u{FEFF}data: {\"error\":\"x\"}\n\n"], &["error -: x"], "failed x");
