@@ -53,7 +53,7 @@ struct Common {
     /// The gateway's binary, instead of the one beside this program
     #[arg(long, global = true, value_name = "PATH")]
     server: Option<std::path::PathBuf>,
-    /// A section of the gateway's configuration to add, as in '[coalesce]\nframe_interval_ms = 5'
+    /// A section of the gateway's configuration to add, as in `[coalesce]` and a line
     #[arg(long, global = true, value_name = "TOML")]
     config: Vec<String>,
     /// The core that the gateway may use, for figures per core

@@ -1,6 +1,6 @@
 //! The whole configuration: defaults ← file ← environment ← flags, read and validated before anything is bound.
 //!
-//! Each area owns its part; this file composes them. [`layers`] merges where they come from, [`problems`] says which
+//! Each area owns its part; this file composes them. `layers` merges where they come from, `problems` says which
 //! key is wrong and what to write instead.
 
 mod layers;
