@@ -1,6 +1,7 @@
 //! The database: one file, held by one process, of a known version. docs/operations.md describes the tables.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -115,13 +116,21 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     };
     let no_lock = fail("the lock beside it cannot be made");
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).map_err(fail("its directory cannot be made"))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(fail("its directory cannot be made"))?;
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(name).map_err(no_lock)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // It holds contents and a secret; SQLite gives its other files the same permissions.
+            if !path.exists() {
+                let made = File::options().create(true).append(true).mode(0o600).open(path);
+                made.map_err(fail("it cannot be made"))?;
+            }
+            Ok(file)
+        }
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
         Err(std::fs::TryLockError::Error(error)) => Err(no_lock(error)),
     }
