@@ -89,20 +89,22 @@ fn check(config: &Config, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// The name under which a request calls us.
+/// The name under which a request calls us, given once.
 pub(super) fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
-    match uri.authority() {
-        Some(authority) => Some(authority.clone()),
+    let host = match uri.authority() {
+        Some(authority) => authority.clone(),
         None => {
             let mut hosts = headers.get_all(header::HOST).iter();
-            let host = hosts.next()?.to_str().ok()?.parse::<Authority>().ok()?;
-            let port =
-                host.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-            let is_plain = !host.as_str().contains('@') && port.is_none() == host.port().is_none();
-            (is_plain && hosts.next().is_none() && (port.is_none() || host.port_u16().is_some()))
-                .then_some(host)
+            let host = hosts.next().filter(|_| hosts.next().is_none())?;
+            host.to_str().ok()?.parse().ok()?
         }
-    }
+    };
+    // A name and perhaps a port, and nothing that only looks like them.
+    let is_plain = match host.port_u16() {
+        None => host.as_str() == host.host(),
+        Some(port) => host.as_str() == format!("{}:{port}", host.host()),
+    };
+    is_plain.then_some(host)
 }
 
 /// Loopback names, the address under which the connection arrived, and what the configuration names. A page that

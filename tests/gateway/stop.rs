@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokencast::cli::simulate::{Ended, Options, Simulator};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -103,14 +104,17 @@ async fn a_purge_takes_everything_from_everybody() {
         gateway.has_blocks(&id, 1).await;
         let send = async |call: Call| call.send(case.transport.protocol(), gateway.http).await;
         let mut raw = send(Call::get(format!("/v1/streams/{id}/raw"))).await;
+        let caught_up = Notify::new();
         let attached = async {
             if case.transport == Transport::LongPoll {
+                caught_up.notify_one();
                 let poll = Call::get(format!("/v1/streams/{id}/events?after=1"));
                 let error = send(poll.header("accept", "application/json")).await.error().await;
                 assert_eq!(error, (410, "gone".into()));
             } else {
                 let mut viewing = gateway.watch(case.transport, &id, "").await;
                 viewing.until("text").await;
+                caught_up.notify_one();
                 let bye = viewing.until("bye").await;
                 assert_eq!((bye.id, &bye.data["code"]), (None, &json!("gone")));
                 assert_eq!(viewing.next().await, None);
@@ -119,6 +123,7 @@ async fn a_purge_takes_everything_from_everybody() {
         let purge = async {
             let cast = gateway.cast(&id);
             within("both viewers", async {
+                caught_up.notified().await;
                 while cast.viewers() < 2 {
                     tokio::task::yield_now().await;
                 }
