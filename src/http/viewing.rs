@@ -19,6 +19,8 @@ use crate::cast::Cast;
 use crate::cast::about::rfc3339;
 use crate::cast::block::Seq;
 use crate::cast::end::Why;
+use crate::cast::hub::order::Missing;
+use crate::telemetry::{self, Resume};
 use crate::view::View;
 use crate::view::events::{Open, Snapshot};
 use crate::viewer::{Step, Viewer, retry_ms};
@@ -38,7 +40,11 @@ pub(super) async fn events(
 ) -> Result<Response, Error> {
     let heartbeat = params.number("heartbeat_ms", HEARTBEAT_MS)?.unwrap_or(HEARTBEAT_MS_DEFAULT);
     let snapshot = params.flag("snapshot")? && cursor.is_fresh();
-    let cast = app.find(&grant, &id).await?;
+    let found = app.find(&grant, &id).await;
+    if matches!(found, Err(Missing::Gone)) && !cursor.is_fresh() {
+        telemetry::resumed(Resume::Gone);
+    }
+    let cast = found?;
     let begin = cursor.locate(&cast)?;
     if long_poll::is_wanted(&headers) {
         return long_poll::answer(&app, grant, cast, begin, snapshot, &params).await;
