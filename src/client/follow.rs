@@ -19,7 +19,7 @@ use super::item::{Cut, Event, Item};
 use super::target::Target;
 use super::wire::{Message, Parser};
 use crate::cast::block::Seq;
-use crate::outbound;
+use crate::outbound::{self, causes};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How much of an error body is read, and for how long.
@@ -337,18 +337,4 @@ async fn refused(mut response: Response) -> Lost {
         return Lost::Cut(format!("{} {code}: {message}", status.as_u16()), at_earliest);
     }
     Lost::GiveUp(Error::Refused { status: status.as_u16(), code, message })
-}
-
-/// The error and what is behind it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }

@@ -19,6 +19,7 @@ use crate::cast::block::Block;
 use crate::cast::end::{Outcome, Why};
 use crate::cast::event::Event;
 use crate::dialect::{Dialect, Verdict};
+use crate::outbound::causes;
 use crate::telemetry;
 
 /// How long bytes are still read after the terminal marker.
@@ -269,18 +270,4 @@ fn message_in(body: &[u8]) -> String {
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
     if text.is_empty() { "no message".into() } else { text }
-}
-
-/// The error and what is behind it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
