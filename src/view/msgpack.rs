@@ -133,3 +133,6 @@ pub fn framed(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
 pub fn value(out: &mut Vec<u8>, value: &impl Serialize) {
     rmp_serde::encode::write_named(out, value).expect("plain data is MessagePack");
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_written_like_this() {
+        let detail = json!({ "tail": 9 });
+        let answers = [
+            Reply::Welcome { version: 1, subscriptions_max: 64, ack_bytes: 65_536, heartbeat_ms: 15_000 },
+            Reply::Subscribed { subscription: 7, stream: "mine", after: 0, tail: 9, status: "running" },
+            Reply::Pong { t: Some(json!(1.5)) },
+            Reply::Pong { t: None },
+            Reply::Error { code: "cursor_ahead", message: "m", detail: Some(&detail), subscription: Some(7) },
+            Reply::Bye { code: "draining", retry_ms: 2500 },
+        ];
+        let mut bytes = Vec::new();
+        answers.iter().for_each(|answer| answer.write(&mut bytes));
+        crate::view::msgpack::tests::check("answers", &bytes);
+    }
+
+    #[test]
     fn lengths() {
         for len in [0, MESSAGE_BYTES_MAX as u32 + 1, u32::MAX] {
             let mut arrived = BytesMut::from(&len.to_be_bytes()[..]);
