@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::edge::names::Names;
 use crate::edge::place::Place;
 use crate::edge::{self, Edge};
+use crate::http::Ops;
 use crate::journal::Opened;
 use crate::tasks::Tasks;
 use crate::upstream::Limits;
@@ -59,17 +60,34 @@ pub struct Server {
 
 impl Server {
     /// Opens the listeners and begins to serve. `variable` looks up environment variables.
-    pub fn start(config: Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
+    pub fn start(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
         let metrics = telemetry::install();
-        let Opened { journal, known, secret } = journal::open(&config.journal)?;
+        // 1. The journal is there, ours, and nobody else's: else nothing is opened at all.
+        let prepared = journal::prepare(&config.journal)?;
+        // 2. Who asks is told that it takes a while.
         let bind = |key, addr| http::bind(addr).map_err(|error| StartError::Bind { key, addr, error });
-        let listener = bind("http.listen", config.http.listen)?;
         let ops_listener = bind("ops.listen", config.ops.listen)?;
+        let ops_addr = local(&ops_listener, config.ops.listen);
+        let (ops, services) = (Ops::new(metrics.clone()), Tasks::default());
+        let stop = services.stop().clone();
+        // Where anything below fails, nobody is told anything any more.
+        let unless_started = stop.clone().drop_guard();
+        let names = Names {
+            public_url: config.http.public_url.clone(),
+            hosts: config.http.hosts.clone(),
+            origins: config.http.cors_origins.clone(),
+        };
+        let router = http::ops_router(names.clone(), ops.clone());
+        let settings = config.http.clone();
+        services.spawn(http::serve(ops_listener, router, settings, services.clone(), stop.clone()));
+        // 3. What the process before this one has left; the public listeners come when it is known.
+        let Opened { journal, known, secret } = prepared.recover()?;
+        let listener = bind("http.listen", config.http.listen)?;
         let place = Place::default();
         let endpoint =
-            config.webtransport.enabled.then(|| open_endpoint(&config, place.clone())).transpose()?;
+            config.webtransport.enabled.then(|| open_endpoint(config, place.clone())).transpose()?;
 
-        let (streams, public, services) = (Tasks::default(), Tasks::default(), Tasks::default());
+        let (streams, public) = (Tasks::default(), Tasks::default());
         let limits =
             Limits { config: config.upstream.clone(), stream_bytes_max: config.limits.stream_bytes_max };
         let registry =
@@ -87,7 +105,7 @@ impl Server {
         let server = Self {
             http: local(&listener, config.http.listen),
             webtransport,
-            ops: local(&ops_listener, config.ops.listen),
+            ops: ops_addr,
             hub: hub.clone(),
             grace: Duration::from_secs(config.drain.grace_s),
             streams,
@@ -99,25 +117,21 @@ impl Server {
         let edge = Edge::new(edge::Parts {
             hub: hub.clone(),
             gate: Gate::new(&config.auth, &secret),
-            names: Names {
-                public_url: config.http.public_url.clone(),
-                hosts: config.http.hosts.clone(),
-                origins: config.http.cors_origins.clone(),
-            },
+            names,
             place,
             may_lose: config.journal.durability == journal::Durability::Process,
             total: Duration::from_secs(config.upstream.total_s),
             closing: server.closing.clone(),
         });
         let app = http::App::new(config.http.clone(), edge.clone());
+        // 4. Everybody else.
+        ops.serves(edge.clone());
         let Self { public, services, accepting, .. } = &server;
-        let stop = services.stop();
-        let (router, ops) = (http::router(app.clone()), http::ops_router(app, metrics.clone()));
+        let router = http::router(app);
         public.spawn(http::serve(listener, router, config.http.clone(), public.clone(), accepting.clone()));
         if let Some(endpoint) = endpoint {
             public.spawn(endpoint.serve(edge, server.http.port(), accepting.clone()));
         }
-        services.spawn(http::serve(ops_listener, ops, config.http, services.clone(), stop.clone()));
         services.spawn(hub.expire(stop.clone()));
         services.spawn({
             let stop = stop.clone();
@@ -129,6 +143,7 @@ impl Server {
             }
         });
         info!(http = %server.http, ops = %server.ops, webtransport = ?server.webtransport, providers = config.providers.len(), "tokencast serves");
+        unless_started.disarm();
         Ok(server)
     }
 

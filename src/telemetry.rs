@@ -32,8 +32,14 @@ pub fn install() -> PrometheusHandle {
             let handle =
                 builder.expect("the buckets are not empty").install_recorder().expect("installed only here");
             describe();
-            // Nobody asks for it before there is something to read.
-            counter!("tokencast_journal_pieces_read_total").increment(0);
+            // What has not happened yet is 0, and not missing.
+            for name in [
+                "tokencast_http_connections_refused_total",
+                "tokencast_journal_pieces_read_total",
+                "tokencast_webtransport_blocked_writes_total",
+            ] {
+                counter!(name).increment(0);
+            }
             gauge!("tokencast_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             handle
         })
@@ -92,12 +98,16 @@ fn describe() {
     );
     describe_gauge!("tokencast_memory_held_bytes", Unit::Bytes, "Bytes held by logs and their renderings");
     describe_gauge!("tokencast_memory_limit_bytes", Unit::Bytes, "limits.memory_bytes_max");
+    describe_gauge!("tokencast_disk_used_bytes", Unit::Bytes, "Bytes that the journal uses of the disk");
+    describe_gauge!("tokencast_disk_limit_bytes", Unit::Bytes, "limits.disk_bytes_max");
 }
 
-/// Reads what is sampled and not counted: the memory budget, and the figures of the process.
-pub fn sample(memory_held: usize, memory_limit: usize) {
-    gauge!("tokencast_memory_held_bytes").set(memory_held as f64);
-    gauge!("tokencast_memory_limit_bytes").set(memory_limit as f64);
+/// Reads what is sampled and not counted: the budgets of memory and disk, and the figures of the process.
+pub fn sample(memory: (usize, usize), disk: (u64, u64)) {
+    gauge!("tokencast_memory_held_bytes").set(memory.0 as f64);
+    gauge!("tokencast_memory_limit_bytes").set(memory.1 as f64);
+    gauge!("tokencast_disk_used_bytes").set(disk.0 as f64);
+    gauge!("tokencast_disk_limit_bytes").set(disk.1 as f64);
     metrics_process::Collector::default().collect();
 }
 

@@ -107,6 +107,9 @@ pub trait Durable: Send + Sync + std::fmt::Debug {
     /// Whether content can be loaded.
     fn keeps_content(&self) -> bool;
 
+    /// Bytes of the disk that are in use.
+    fn used_bytes(&self) -> u64;
+
     /// Why nothing can be committed now.
     fn trouble(&self) -> Option<StorageError>;
 }

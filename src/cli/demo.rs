@@ -62,7 +62,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
         return fail(USAGE, problem);
     }
     let provider = simulator.addr();
-    let server = match Server::start(config, |_| None) {
+    let server = match Server::start(&config, |_| None) {
         Ok(server) => server,
         Err(error) => return fail(1, error),
     };

@@ -22,7 +22,7 @@ pub(super) async fn run(sources: &Sources) -> ExitCode {
     }
     // Heard from now on: who stops a gateway that is still recovering wants it to drain, too.
     let stop = told_to_stop();
-    match Server::start(config, |name| std::env::var(name).ok()) {
+    match Server::start(&config, |name| std::env::var(name).ok()) {
         Ok(server) => server.run(stop, async { told_to_stop().await }).await,
         Err(error) => return fail(1, error),
     }

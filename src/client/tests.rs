@@ -54,7 +54,7 @@ impl House {
             paths: Vec::new(),
         });
         config.journal.mode = crate::journal::Mode::Memory;
-        let server = Server::start(config, |_| None).unwrap();
+        let server = Server::start(&config, |_| None).unwrap();
         let (addr, udp) = (server.http(), server.webtransport().unwrap());
         let mut tasks = JoinSet::new();
         tasks.spawn(simulator.run(CancellationToken::new()));

@@ -85,6 +85,7 @@ impl Config {
             ("coalesce.frame_bytes_max", coalesce.frame_bytes_max as u64),
             ("retention.ttl_s", retention.ttl_s),
             ("limits.memory_bytes_max", limits.memory_bytes_max as u64),
+            ("limits.disk_bytes_max", limits.disk_bytes_max),
             ("limits.streams_max", limits.streams_max as u64),
             ("limits.running_max", limits.running_max as u64),
             ("limits.stream_bytes_max", limits.stream_bytes_max),

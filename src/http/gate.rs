@@ -1,5 +1,6 @@
 //! What every request passes: names and origins that are ours, a credential, a request id, a count.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -45,11 +46,11 @@ impl FromRequestParts<App> for Granted {
 }
 
 /// Refuses names and origins that are not ours, and notes how the request was answered.
-pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let id = crypto::hex(&crypto::random::<8>());
-    let mut response = match check(&app.names, &request) {
+    let mut response = match check(&names, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };

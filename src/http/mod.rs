@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use tower_http::cors::CorsLayer;
 use url::Url;
 
-pub(crate) use self::ops::router as ops_router;
+pub(crate) use self::ops::{Ops, router as ops_router};
 pub(crate) use self::serve::{bind, serve};
 use crate::edge::Edge;
+use crate::edge::names::Names;
 
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,11 +116,17 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/text", get(viewing::text))
         .route("/v1/webtransport", get(place::show));
     let cors = gate::cors(&app.config.cors_origins);
-    finish(routes, cors, app)
+    let names = app.names.clone();
+    finish(routes, cors, names, app)
 }
 
 /// What every router of this gateway has: guards in front, our own errors behind.
-fn finish(routes: Router<App>, cors: Option<CorsLayer>, app: App) -> Router {
+fn finish<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    cors: Option<CorsLayer>,
+    names: Names,
+    state: S,
+) -> Router {
     let routes = routes
         .fallback(async || error::not_found())
         .method_not_allowed_fallback(async || error::method_not_allowed());
@@ -128,5 +135,5 @@ fn finish(routes: Router<App>, cors: Option<CorsLayer>, app: App) -> Router {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
-    routes.layer(from_fn_with_state(app.clone(), gate::guard)).with_state(app)
+    routes.layer(from_fn_with_state(Arc::new(names), gate::guard)).with_state(state)
 }

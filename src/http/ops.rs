@@ -1,4 +1,6 @@
-//! The operations listener: what Prometheus and orchestrators ask.
+//! The operations listener: what Prometheus and orchestrators ask. It is there before anything else, and says so.
+
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -7,32 +9,57 @@ use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::{App, finish};
+use super::finish;
+use crate::edge::Edge;
+use crate::edge::names::Names;
 use crate::telemetry;
 
+/// What the operations surface tells of; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Ops {
+    metrics: PrometheusHandle,
+    /// Nothing while the journal is being read.
+    edge: Arc<OnceLock<Edge>>,
+}
+
+impl Ops {
+    pub(crate) fn new(metrics: PrometheusHandle) -> Self {
+        Self { metrics, edge: Arc::default() }
+    }
+
+    /// The gateway serves from now on.
+    pub(crate) fn serves(&self, edge: Edge) {
+        let _ = self.edge.set(edge);
+    }
+}
+
 /// The operations surface.
-pub(crate) fn router(app: App, metrics: PrometheusHandle) -> Router {
+pub(crate) fn router(names: Names, ops: Ops) -> Router {
     let routes = Router::new()
-        .route(
-            "/metrics",
-            get(async move |State(app): State<App>| {
-                telemetry::sample(app.hub.budget().held(), app.hub.budget().bytes_max());
-                let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                ([(header::CONTENT_TYPE, content_type)], metrics.render())
-            }),
-        )
+        .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready));
-    finish(routes, None, app)
+    finish(routes, None, names, ops)
+}
+
+async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
+    if let Some(edge) = ops.edge.get() {
+        let budget = edge.hub.budget();
+        telemetry::sample((budget.held(), budget.bytes_max()), edge.hub.disk());
+    }
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type)], ops.metrics.render())
 }
 
 /// Whether new streams are taken.
-async fn ready(State(app): State<App>) -> Response {
-    if app.hub.draining().is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+async fn ready(State(ops): State<Ops>) -> Response {
+    let not = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    let Some(edge) = ops.edge.get() else { return not("recovering\n".into()) };
+    if edge.hub.draining().is_cancelled() {
+        return not("draining\n".into());
     }
-    if let Some(trouble) = app.hub.trouble() {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response();
+    if let Some(trouble) = edge.hub.trouble() {
+        return not(format!("{trouble}\n"));
     }
     (StatusCode::OK, "ready\n").into_response()
 }

@@ -27,6 +27,10 @@ impl Durable for Memory {
         false
     }
 
+    fn used_bytes(&self) -> u64 {
+        0
+    }
+
     fn trouble(&self) -> Option<StorageError> {
         None
     }

@@ -67,10 +67,29 @@ pub struct Opened {
     pub secret: [u8; 32],
 }
 
-/// Opens the journal that the configuration asks for.
-pub fn open(config: &Config) -> Result<Opened, OpenError> {
+/// A journal that can be opened, and is nobody else's: what is in it is not known yet.
+#[derive(Debug)]
+pub enum Prepared {
+    Memory,
+    Sqlite(sqlite::Prepared),
+}
+
+/// Makes sure that there is the journal that the configuration asks for.
+pub fn prepare(config: &Config) -> Result<Prepared, OpenError> {
     match config.mode {
-        Mode::Memory => Ok(Opened { journal: Arc::new(memory::Memory), known: Vec::new(), secret: random() }),
-        Mode::Sqlite => sqlite::Sqlite::open(&config.path, config.durability),
+        Mode::Memory => Ok(Prepared::Memory),
+        Mode::Sqlite => sqlite::Prepared::new(&config.path, config.durability).map(Prepared::Sqlite),
+    }
+}
+
+impl Prepared {
+    /// Reads what is known; that takes as long as there is much of it.
+    pub fn recover(self) -> Result<Opened, OpenError> {
+        match self {
+            Self::Memory => {
+                Ok(Opened { journal: Arc::new(memory::Memory), known: Vec::new(), secret: random() })
+            }
+            Self::Sqlite(prepared) => prepared.recover(),
+        }
     }
 }

@@ -177,7 +177,7 @@ fn strict(case: Case, provider: &Provider) -> Config {
 
 async fn check(case: Case, rows: Vec<Row>) {
     let provider = Provider::start().await;
-    let gateway = Gateway::start_with(strict(case, &provider), &[("KEY", KEY)]);
+    let gateway = Gateway::start_with(&strict(case, &provider), &[("KEY", KEY)]);
     let total = rows.len();
     let mut viewers = JoinSet::new();
     for Row { name, script, end } in rows {

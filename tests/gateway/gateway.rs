@@ -109,12 +109,13 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this")]
     pub(crate) fn start(config: Config) -> Self {
-        Self::start_with(config, &[])
+        Self::start_with(&config, &[])
     }
 
     /// With these environment variables.
-    pub(crate) fn start_with(config: Config, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(config: &Config, variables: &[(&str, &str)]) -> Self {
         let variables: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let data = config.journal.path.parent().map(|path| Data(path.to_owned()));

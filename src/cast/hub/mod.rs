@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::asleep::Asleep;
 use self::order::{Launch, Missing, Order, Origin, Refused, Started};
@@ -29,6 +29,10 @@ use crate::tasks::Tasks;
 /// How often expired casts are looked for, and how many casts are handled while the shelf is locked.
 const SWEEP: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 256;
+/// Ended streams that go early in one step when the disk is nearly full, steps in one sweep, and the time between them.
+const EARLY_AT_ONCE: usize = 64;
+const EARLY_STEPS: usize = 16;
+const EARLY_PAUSE: Duration = Duration::from_millis(20);
 
 /// `[retention]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +54,10 @@ impl Default for Retention {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    #[serde(alias = "max_memory_bytes")]
     pub memory_bytes_max: usize,
+    #[serde(alias = "max_disk_bytes")]
+    pub disk_bytes_max: u64,
     pub streams_max: usize,
     pub running_max: usize,
     pub stream_bytes_max: u64,
@@ -60,6 +67,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes_max: 1 << 30,
+            disk_bytes_max: 16 << 30,
             streams_max: 100_000,
             running_max: 10_000,
             stream_bytes_max: 64 * 1024 * 1024,
@@ -236,6 +244,9 @@ impl Hub {
         if !self.0.budget.has_room() {
             return Err(Refused::Full("limits.memory_bytes_max"));
         }
+        if self.0.journal.used_bytes() > self.0.limits.disk_bytes_max {
+            return Err(Refused::Full("limits.disk_bytes_max"));
+        }
         if shelf.len() >= self.0.limits.streams_max {
             return Err(Refused::Full("limits.streams_max"));
         }
@@ -337,6 +348,7 @@ impl Hub {
             while self.sweep(Instant::now()).await {
                 tokio::task::yield_now().await;
             }
+            self.clear_disk().await;
             if self.0.budget.held() > self.0.budget.bytes_max() / 4 * 3 {
                 self.put_to_sleep();
             }
@@ -357,6 +369,40 @@ impl Hub {
             }
         }
         swept.is_more
+    }
+
+    /// Near the limit of the disk, forgets what would be forgotten first, a step at a time.
+    async fn clear_disk(&self) {
+        let (mut gone, max) = (0, self.0.limits.disk_bytes_max);
+        for _ in 0..EARLY_STEPS {
+            if self.0.journal.used_bytes() <= max / 10 * 9 {
+                break;
+            }
+            let early = self.lock().bury_ended(Instant::now(), &self.0.retention, EARLY_AT_ONCE);
+            if early.is_empty() {
+                break;
+            }
+            gone += early.len();
+            let burials = early.iter().map(|kept| self.burial(kept.about().number));
+            let commits: Vec<_> = burials.map(|record| self.0.journal.commit(record)).collect();
+            drop(early);
+            for commit in commits {
+                if let Err(error) = commit.await {
+                    error!(%error, "what had to go early could not be taken from the journal");
+                    return;
+                }
+            }
+            // What is in use now is known when the writer has come to rest.
+            sleep(EARLY_PAUSE).await;
+        }
+        if gone > 0 {
+            warn!(streams = gone, disk_bytes_max = max, "the disk is nearly full: ended streams went early");
+        }
+    }
+
+    /// What the journal uses of the disk, and may use.
+    pub fn disk(&self) -> (u64, u64) {
+        (self.0.journal.used_bytes(), self.0.limits.disk_bytes_max)
     }
 
     /// Leaves ended streams that nobody watches to the journal, until half of the budget is free.

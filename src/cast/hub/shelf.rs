@@ -233,6 +233,15 @@ impl Shelf {
         Some(kept)
     }
 
+    /// Buries ended streams before their time, those first that would go first.
+    pub(super) fn bury_ended(&mut self, now: Instant, retention: &Retention, max: usize) -> Vec<Kept> {
+        let has_ended =
+            |name: &&Name<Id>| self.streams.get(*name).is_some_and(|kept| kept.place.expires().is_some());
+        let names = self.due.values().filter(has_ended).take(max);
+        let abouts: Vec<_> = names.filter_map(|name| Some(self.streams.get(name)?.about.clone())).collect();
+        abouts.iter().filter_map(|about| self.bury(about, now, retention)).collect()
+    }
+
     /// Puts a tombstone where a process before this one had a stream.
     pub(super) fn entomb(&mut self, about: &About, until: Instant) {
         self.last = self.last.max(about.number);

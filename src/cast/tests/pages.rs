@@ -53,6 +53,10 @@ impl Durable for Shelf {
         true
     }
 
+    fn used_bytes(&self) -> u64 {
+        0
+    }
+
     fn trouble(&self) -> Option<StorageError> {
         None
     }

@@ -112,6 +112,10 @@ impl Durable for Script {
         false
     }
 
+    fn used_bytes(&self) -> u64 {
+        0
+    }
+
     fn trouble(&self) -> Option<StorageError> {
         None
     }

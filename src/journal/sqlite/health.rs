@@ -1,5 +1,6 @@
-//! Whether the database takes anything. A full disk heals by itself; a failed sync does not.
+//! Whether the database takes anything, and how much it has. A full disk heals by itself; a failed sync does not.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::ffi;
@@ -9,7 +10,7 @@ use crate::cast::durable::StorageError;
 
 /// Shared by the writer and whoever asks for it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Health(Arc<Mutex<State>>);
+pub(super) struct Health(Arc<Mutex<State>>, Arc<AtomicU64>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -19,6 +20,15 @@ struct State {
 }
 
 impl Health {
+    /// Bytes of the disk that are in use, as last noted.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_used(&self, bytes: u64) {
+        self.1.store(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn trouble(&self) -> Option<StorageError> {
         self.lock().trouble.clone()
     }

@@ -25,6 +25,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use self::health::Health;
+use self::schema::Database;
 use self::writer::{Message, Writer};
 use super::{Durability, OpenError, Opened};
 use crate::cast::block::Seq;
@@ -50,11 +51,22 @@ struct Readers {
     idle: Mutex<Vec<Connection>>,
 }
 
-impl Sqlite {
-    /// Opens the file, reads what is known, and starts the writer.
-    pub fn open(path: &Path, durability: Durability) -> Result<Opened, OpenError> {
-        let database = schema::open(path, durability)?;
-        let fail = |error: StorageError| OpenError::Storage { path: path.to_owned(), error: error.0 };
+/// A file that is ours, of this version, and locked.
+#[derive(Debug)]
+pub struct Prepared {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Prepared {
+    pub(super) fn new(path: &Path, durability: Durability) -> Result<Self, OpenError> {
+        Ok(Self { path: path.to_owned(), database: schema::open(path, durability)? })
+    }
+
+    /// Reads what is known, and starts the writer.
+    pub(super) fn recover(self) -> Result<Opened, OpenError> {
+        let Self { path, database } = self;
+        let fail = |error: StorageError| OpenError::Storage { path: path.clone(), error: error.0 };
         let secret = recover::secret(&database.connection).map_err(fail)?;
         let recover::Recovered { mut known, running, unsealed, next_row } =
             recover::read(&database.connection).map_err(fail)?;
@@ -66,9 +78,16 @@ impl Sqlite {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
         let writer = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(messages));
         let writer = writer.map_err(|error| fail(StorageError(error.to_string())))?;
-        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() });
-        let journal = Self { inbox: Some(inbox), writer: Some(writer), health, readers };
+        let readers = Arc::new(Readers { path, idle: Mutex::default() });
+        let journal = Sqlite { inbox: Some(inbox), writer: Some(writer), health, readers };
         Ok(Opened { journal: Arc::new(journal), known, secret })
+    }
+}
+
+impl Sqlite {
+    /// Opens the file whole, for those who have nothing else to do meanwhile.
+    pub fn open(path: &Path, durability: Durability) -> Result<Opened, OpenError> {
+        Prepared::new(path, durability)?.recover()
     }
 
     fn send<T: Send + 'static>(
@@ -116,6 +135,10 @@ impl Durable for Sqlite {
 
     fn keeps_content(&self) -> bool {
         true
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.health.used_bytes()
     }
 
     fn trouble(&self) -> Option<StorageError> {

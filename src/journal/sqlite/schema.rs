@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -62,7 +62,20 @@ const TABLES: &str = "
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) connection: Connection,
+    /// The write-ahead log.
+    wal: PathBuf,
     _lock: File,
+}
+
+impl Database {
+    /// Bytes of the disk that are in use: pages that hold something, and the write-ahead log.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let pages = pragma("page_count").unwrap_or(0) - pragma("freelist_count").unwrap_or(0);
+        let page = pragma("page_size").unwrap_or(0);
+        let wal = std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len());
+        u64::try_from(pages * page).unwrap_or(0) + wal
+    }
 }
 
 /// Opens the database for writing, and makes it if there is none.
@@ -70,6 +83,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
     let lock = lock(path)?;
     let fail = |error| failed(path, &error);
     let mut connection = Connection::open(path).map_err(fail)?;
+    let wal = beside(path, "-wal");
     connection.busy_timeout(BUSY).map_err(fail)?;
     let objects = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     if objects.map_err(fail)? == 0 {
@@ -80,7 +94,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
         transaction.pragma_update(None, "user_version", VERSION).map_err(fail)?;
         transaction.commit().map_err(fail)?;
-        return Ok(Database { connection, _lock: lock });
+        return Ok(Database { connection, wal, _lock: lock });
     }
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if pragma("application_id").map_err(fail)? != APPLICATION_ID {
@@ -97,7 +111,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
     }
     // Whether it can be written is better known now than at the first stream.
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
-    Ok(Database { connection, _lock: lock })
+    Ok(Database { connection, wal, _lock: lock })
 }
 
 /// Opens the database for reading beside the writer.
@@ -122,6 +136,12 @@ fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<(
     connection.pragma_update(None, "secure_delete", true)
 }
 
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 fn lock(path: &Path) -> Result<File, OpenError> {
     let fail = |what: &'static str| {
         move |error: std::io::Error| OpenError::Storage {
@@ -134,8 +154,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(fail("its directory cannot be made"))?;
     }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    let name = beside(path, ".lock");
     let file = File::options().create(true).truncate(false).write(true).open(name).map_err(no_lock)?;
     match file.try_lock() {
         Ok(()) => {

@@ -48,6 +48,9 @@ impl Writer {
         let mut commits = 0_u64;
         loop {
             while inbox.is_empty() && self.tidy() {}
+            if inbox.is_empty() || commits.is_multiple_of(TIDY_EVERY) {
+                self.health.note_used(self.database.used_bytes());
+            }
             let Some(first) = inbox.blocking_recv() else { break };
             let (mut records, mut waiting, mut seals, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
             let mut next = Some(first);
