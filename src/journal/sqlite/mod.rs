@@ -4,9 +4,12 @@
 //! its frames move into compressed chunks of its own. Catalogue, keys, tombstones and content are one file, so they
 //! change in one transaction.
 
+pub mod backup;
 mod codec;
+pub mod export;
 mod group;
 mod health;
+mod outside;
 mod recover;
 mod schema;
 #[cfg(test)]

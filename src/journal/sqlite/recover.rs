@@ -17,6 +17,11 @@ use crate::cast::log::Log;
 use crate::crypto::random;
 use crate::telemetry;
 
+/// The columns that [`stream`] reads.
+pub(super) const CATALOGUE: &str =
+    "number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms,
+    content_type, end, gone_ms";
+
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// All streams, by their numbers; those that were running have a preliminary end.
@@ -30,12 +35,8 @@ pub(super) struct Recovered {
 /// Reads the catalogue, and the journal whole: it holds running streams only, and ended ones for a moment.
 pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
     let (mut known, mut running) = (Vec::new(), BTreeMap::new());
-    let mut select = connection
-        .prepare(
-            "SELECT number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms, content_type,
-                    end, gone_ms FROM streams ORDER BY number",
-        )
-        .map_err(fail)?;
+    let mut select =
+        connection.prepare(&format!("SELECT {CATALOGUE} FROM streams ORDER BY number")).map_err(fail)?;
     let mut rows = select.query([]).map_err(fail)?;
     while let Some(row) = rows.next().map_err(fail)? {
         let (stream, is_running) = stream(row)?;
@@ -120,7 +121,7 @@ pub(super) fn interrupt(known: &mut [Known], running: BTreeMap<Number, Vec<Frame
 }
 
 /// A row of the catalogue, and whether the stream has not ended.
-fn stream(row: &Row<'_>) -> Result<(Known, bool), StorageError> {
+pub(super) fn stream(row: &Row<'_>) -> Result<(Known, bool), StorageError> {
     let text = |column| row.get::<_, String>(column).map_err(fail);
     let number = |column| row.get::<_, i64>(column).map(|number| number as u64).map_err(fail);
     let id = text(2)?;
