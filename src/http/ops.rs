@@ -1,14 +1,21 @@
 //! The operations listener: what Prometheus and orchestrators ask.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::{App, finish};
 use crate::telemetry;
+
+/// How long a look at the journal may hold up an answer.
+const SAMPLE: Duration = Duration::from_secs(1);
 
 /// The operations surface.
 pub(crate) fn router(app: App, metrics: PrometheusHandle) -> Router {
@@ -16,6 +23,7 @@ pub(crate) fn router(app: App, metrics: PrometheusHandle) -> Router {
         .route(
             "/metrics",
             get(async move |State(app): State<App>| {
+                sample(&app).await;
                 telemetry::sample(app.hub.budget().held(), app.hub.budget().bytes_max());
                 let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 ([(header::CONTENT_TYPE, content_type)], metrics.render())
@@ -24,6 +32,12 @@ pub(crate) fn router(app: App, metrics: PrometheusHandle) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready));
     finish(routes, None, app)
+}
+
+/// Looks at the journal, which a disk can hold up: then the figures are the last ones.
+async fn sample(app: &App) {
+    let hub = app.hub.clone();
+    let _ = timeout(SAMPLE, spawn_blocking(move || hub.sample())).await;
 }
 
 /// Whether new streams are taken.

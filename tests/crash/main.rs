@@ -20,4 +20,5 @@ mod expiry;
 mod export;
 mod kill;
 mod late;
+mod metrics;
 mod start;

@@ -1,7 +1,7 @@
 //! The one thread that writes. Whatever gathered while a commit ran is the next commit: no interval, and an idle
 //! journal commits a single frame at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::params;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use super::schema::{BUSY, Database};
 use super::unsealed::{Place, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
+use crate::telemetry;
 
 /// Records and bytes that one commit takes at most.
 const GROUP_RECORDS_MAX: usize = 8192;
@@ -39,6 +40,7 @@ pub(super) struct Writer {
     pub(super) owed: Vec<Record>,
     /// What was deleted or overwritten still stands in the write-ahead log.
     pub(super) traces: bool,
+    pub(super) meter: telemetry::Journal,
 }
 
 impl Writer {
@@ -90,6 +92,7 @@ impl Writer {
             };
             self.owed = records.into_iter().enumerate().filter(is_owed).map(|(_, record)| record).collect();
         }
+        self.meter.owed(self.owed.len());
         result
     }
 
@@ -105,6 +108,7 @@ impl Writer {
     fn commit(&mut self, records: &[Record]) -> Result<(), StorageError> {
         let mut group = Group::default();
         let row = self.next_row;
+        let begun = Instant::now();
         let written = (|| {
             let transaction = self.database.connection.transaction()?;
             for record in records {
@@ -118,6 +122,7 @@ impl Writer {
             transaction.commit()
         })();
         self.health.note(written)?;
+        self.meter.committed(records.len(), group.row.len(), begun.elapsed());
         if !group.frames.is_empty() {
             self.next_row += 1;
         }
@@ -174,6 +179,7 @@ impl Writer {
         self.unsealed.ended.retain(|ended| *ended != stream);
         let Some(places) = self.unsealed.places.get(&stream) else { return Ok(()) };
         let frames = frames(&self.database.connection, places)?;
+        let mut written = 0;
         let sealed = (|| {
             let transaction = self.database.connection.transaction()?;
             {
@@ -189,7 +195,9 @@ impl Writer {
                         fits
                     });
                     let (run, more) = rest.split_at(len.count());
-                    insert.execute(params![stream as i64, first.first as i64, codec::chunk(run)])?;
+                    let chunk = codec::chunk(run);
+                    written += chunk.len();
+                    insert.execute(params![stream as i64, first.first as i64, chunk])?;
                     rest = more;
                 }
             }
@@ -199,6 +207,7 @@ impl Writer {
             self.unsealed.ended.insert(0, stream);
             return Err(error);
         }
+        self.meter.sealed(written);
         self.release(stream)
     }
 
