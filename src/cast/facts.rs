@@ -8,7 +8,7 @@ use super::block::Seq;
 use super::durable::Ended;
 use super::end::Wire;
 use super::event::Usage;
-use super::fold::Choices;
+use super::fold::{Choices, Fold};
 use super::log::Log;
 use super::{Cast, Now};
 
@@ -42,11 +42,11 @@ pub struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    pub fn of(facts: Facts<'a>, log: &'a Log) -> Self {
+    pub fn of(facts: Facts<'a>, log: &'a Log, fold: &'a Fold) -> Self {
         Self {
             facts,
-            upstream_id: log.fold().upstream_id.as_deref(),
-            choices: &log.fold().choices,
+            upstream_id: fold.upstream_id.as_deref(),
+            choices: &fold.choices,
             end: log.end().map(|end| end.wire()),
             hash: log.hash(),
         }
@@ -55,14 +55,14 @@ impl<'a> Whole<'a> {
 
 impl<'a> Facts<'a> {
     pub fn of(cast: &'a Cast, now: &Now<'a>) -> Self {
-        Self { viewers: cast.viewers(), ..Self::of_log(cast.about(), now.log, now.first_token_ms) }
+        Self { viewers: cast.viewers(), ..Self::of_log(cast.about(), now.log, now.fold, now.first_token_ms) }
     }
 
-    pub fn of_log(about: &'a About, log: &'a Log, first_token_ms: Option<f64>) -> Self {
+    pub fn of_log(about: &'a About, log: &'a Log, fold: &'a Fold, first_token_ms: Option<f64>) -> Self {
         Self {
             status: log.status(),
-            model: log.fold().model.as_deref(),
-            usage: log.fold().usage,
+            model: fold.model.as_deref(),
+            usage: fold.usage,
             blocks: log.tail(),
             frames: log.frames(),
             bytes: log.bytes(),
@@ -72,7 +72,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub fn of_ended(about: &'a About, ended: &'a Ended) -> Self {
+    pub fn of_ended(about: &'a About, ended: &'a Ended, viewers: usize) -> Self {
         let end = &ended.end;
         Self {
             status: end.why.reason(),
@@ -81,7 +81,7 @@ impl<'a> Facts<'a> {
             blocks: end.blocks,
             frames: ended.frames,
             bytes: end.bytes,
-            viewers: 0,
+            viewers,
             ttft_ms: ended.first_token_ms,
             ..Self::begin(about, Some(end.at_ms))
         }

@@ -117,8 +117,8 @@ fn write(mut log: Log, stored: &Stored, format: Format, out: &mut impl Write) ->
         Format::Text => View::Text.source(),
         Format::Json => {
             let first_token_ms = stored.ended.as_ref().and_then(|ended| ended.first_token_ms);
-            let facts = Facts::of_log(&stored.about, &log, first_token_ms);
-            serde_json::to_writer(&mut *out, &Whole::of(facts, &log))?;
+            let facts = Facts::of_log(&stored.about, &log, log.fold(), first_token_ms);
+            serde_json::to_writer(&mut *out, &Whole::of(facts, &log, log.fold()))?;
             out.write_all(b"\n")?;
             return out.flush();
         }

@@ -32,7 +32,8 @@ pub(super) async fn show(
     Name(id): Name,
 ) -> Result<Response, Error> {
     let cast = app.find(&grant, &id).await?;
-    Ok(cast.inspect(|now| Json(Whole::of(Facts::of(&cast, &now), now.log)).into_response()))
+    let whole = cast.look(|now| Json(Whole::of(Facts::of(&cast, &now), now.log, now.fold)).into_response());
+    Ok(whole.await?)
 }
 
 /// `GET /v1/streams?status=&limit=&page=`, newest first

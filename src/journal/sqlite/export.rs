@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{codec, outside, recover};
+use super::{codec, outside, recover, seal};
 use crate::cast::about::{About, Number};
 use crate::cast::durable::{Ended, State, StorageError};
 use crate::cast::frame::Frame;
@@ -63,7 +63,10 @@ pub fn read(path: &Path, tenant: Option<&str>, id: &str) -> Result<Stored, Error
         State::Gone(_) => return Err(Error::Gone),
     };
     let number = known.about.number;
-    let mut frames = recover::content(&transaction, number)?;
+    let mut frames = Vec::new();
+    for mark in seal::marks(&transaction, number)? {
+        frames.extend(seal::frames(&transaction, number, mark.first)?);
+    }
     let blocks = ended.as_ref().map_or(u64::MAX, |ended| ended.end.blocks);
     if frames.last().map_or(0, Frame::last) < blocks {
         unsealed(&transaction, number, &mut frames)?;
@@ -76,10 +79,12 @@ pub fn read(path: &Path, tenant: Option<&str>, id: &str) -> Result<Stored, Error
 /// Adds what the journal table has of a stream behind those frames; it holds many streams, and is read row by row.
 fn unsealed(connection: &Connection, stream: Number, frames: &mut Vec<Frame>) -> Result<(), Error> {
     let mut tail = frames.last().map_or(0, Frame::last);
-    let mut select = connection.prepare("SELECT data FROM journal ORDER BY row")?;
+    let mut select = connection.prepare("SELECT sum, data FROM journal ORDER BY row")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let data = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let blob = |column| row.get_ref(column).and_then(|data| Ok(data.as_blob()?));
+        let data = blob(1)?;
+        codec::check(blob(0)?, data)?;
         let mut offset = 0;
         while offset < data.len() {
             let (owner, end) = codec::owner(data, offset)?;

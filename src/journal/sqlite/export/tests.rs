@@ -72,7 +72,9 @@ async fn an_ended_stream_is_read_from_chunks_or_from_the_journal() {
     }
     let database = Connection::open(&path).unwrap();
     assert_eq!(database.execute("DELETE FROM chunks WHERE stream = 1", []).unwrap(), 1);
-    database.execute("INSERT INTO journal (row, data) VALUES (99, ?1)", params![row]).unwrap();
+    database
+        .execute("INSERT INTO journal (row, sum, data) VALUES (99, ?1, ?2)", params![codec::sum(&row), row])
+        .unwrap();
     assert_eq!(firsts("stream-1"), (true, vec![1, 2]));
     let _ = std::fs::remove_dir_all(directory);
 }
