@@ -2,53 +2,67 @@
 //! viewers may see it. No network, no parsing, no log in memory.
 //!
 //! `journal/round` is the cost of one frame of every stream at the same time, as fast as the disk goes: how well a
-//! group commit shares one sync. The table behind it is the everyday load, 30 frames a second and stream at random
+//! group commit shares one sync. The tables behind it are the everyday load, 30 frames a second and stream at random
 //! moments: latency, CPU of the whole process (pacing included) and bytes handed to the system (write-ahead log and
-//! checkpoints) for each byte of payload. `blob` is the journal as it is, one row per commit; `rows` is what it
-//! could be instead, one row per frame at the right edge of the same kind of table, so that the choice is measured.
+//! checkpoints) for each byte of payload. In the first one streams run on; in the second one each ends after four
+//! seconds and another one begins, so that it has the cost of sealing, the rest of which is done at the close.
+//! `blob` is the journal as it is, one row per commit; `rows` is what it could be instead, one row per frame at the
+//! right edge of the same kind of table and sealed in the same way, so that the choice is measured.
+
+#[path = "journal/rows.rs"]
+mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use rusqlite::{Connection, params};
 use tokencast::cast::about::About;
-use tokencast::cast::durable::{Durable, Record};
+use tokencast::cast::durable::{Durable, Ended, Record};
+use tokencast::cast::end::{End, Why};
 use tokencast::cast::event::{Event, Prose};
 use tokencast::cast::frame::Frame;
 use tokencast::cast::id::Id;
 use tokencast::journal::{Durability, sqlite::Sqlite};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
+
+use self::rows::{Ask, Rows};
 
 const STREAMS: [u64; 3] = [1, 100, 1000];
 const INTERVAL: Duration = Duration::from_millis(33);
 const PAYLOAD_BYTES: usize = 160;
+/// Frames of a stream that ends: four seconds of them.
+const FRAMES: u64 = 120;
 
 /// What takes frames.
 #[derive(Clone)]
 enum Journal {
     Blob(Arc<dyn Durable>),
-    Rows(Rows),
+    Rows(Arc<Rows>),
 }
 
 impl Journal {
-    fn open(kind: &str, durability: Durability, streams: u64) -> (Self, Directory, Runtime) {
+    fn open(kind: &str, durability: Durability) -> (Self, Directory, Runtime) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let directory = Directory::new();
         let path = directory.0.join("bench.db");
-        if kind == "rows" {
-            return (Self::Rows(Rows::open(&path, durability)), directory, runtime);
+        let journal = if kind == "rows" {
+            Self::Rows(Arc::new(Rows::open(&path, durability)))
+        } else {
+            Self::Blob(Sqlite::open(&path, durability).expect("an empty directory").journal)
+        };
+        (journal, directory, runtime)
+    }
+
+    async fn begin(&self, stream: u64) {
+        match self {
+            Self::Blob(journal) => {
+                journal.commit(Record::Begin(Arc::new(about(stream)))).await.expect("there is room");
+            }
+            Self::Rows(rows) => rows.ask(|done| Ask::Begin(stream, done)).await,
         }
-        let journal = Sqlite::open(&path, durability).expect("an empty directory").journal;
-        for number in 1..=streams {
-            let commit = journal.commit(Record::Begin(Arc::new(about(number))));
-            runtime.block_on(commit).expect("there is room");
-        }
-        (Self::Blob(journal), directory, runtime)
     }
 
     async fn append(&self, stream: u64, frame: Frame) {
@@ -56,7 +70,16 @@ impl Journal {
             Self::Blob(journal) => {
                 journal.commit(Record::Frame(stream, Arc::new(frame))).await.expect("there is room");
             }
-            Self::Rows(rows) => rows.append(stream, frame).await,
+            Self::Rows(rows) => rows.ask(|done| Ask::Append(stream, frame, done)).await,
+        }
+    }
+
+    async fn end(&self, stream: u64, blocks: u64) {
+        match self {
+            Self::Blob(journal) => {
+                journal.commit(Record::End(stream, Arc::new(ended(blocks)))).await.expect("there is room");
+            }
+            Self::Rows(rows) => rows.ask(|done| Ask::End(stream, ended(blocks), done)).await,
         }
     }
 }
@@ -87,50 +110,19 @@ fn frame(seq: u64) -> Frame {
     }
 }
 
-type Append = (u64, Frame, oneshot::Sender<()>);
-
-/// One row per frame, group commit as in the journal.
-#[derive(Clone)]
-struct Rows(mpsc::Sender<Append>);
-
-impl Rows {
-    fn open(path: &Path, durability: Durability) -> Self {
-        let mut database = Connection::open(path).expect("an empty directory");
-        let synchronous = if durability == Durability::Commit { "FULL" } else { "OFF" };
-        let set_up = format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = 1;
-             CREATE TABLE journal (row INTEGER PRIMARY KEY, stream INTEGER, first INTEGER, data BLOB)"
-        );
-        database.execute_batch(&set_up).expect("SQL");
-        let (inbox, mut appends) = mpsc::channel::<Append>(16 * 1024);
-        std::thread::spawn(move || {
-            while let Some(first) = appends.blocking_recv() {
-                let (mut next, mut waiting) = (Some(first), Vec::new());
-                let transaction = database.transaction().expect("one writer");
-                {
-                    let sql = "INSERT INTO journal (stream, first, data) VALUES (?1, ?2, ?3)";
-                    let mut insert = transaction.prepare_cached(sql).expect("SQL");
-                    while let Some((stream, frame, done)) = next {
-                        let data = rmp_serde::to_vec(&frame).expect("plain data");
-                        insert.execute(params![stream as i64, frame.first as i64, data]).expect("room");
-                        waiting.push(done);
-                        next = appends.try_recv().ok();
-                    }
-                }
-                transaction.commit().expect("room");
-                for done in waiting {
-                    let _ = done.send(());
-                }
-            }
-        });
-        Self(inbox)
-    }
-
-    async fn append(&self, stream: u64, frame: Frame) {
-        let (done, committed) = oneshot::channel();
-        self.0.send((stream, frame, done)).await.expect("the writer lives");
-        committed.await.expect("the writer lives");
-    }
+fn ended(blocks: u64) -> Ended {
+    let bytes = blocks * PAYLOAD_BYTES as u64;
+    let end = End {
+        why: Why::Completed,
+        message: None,
+        finish: Some("stop".into()),
+        usage: None,
+        blocks,
+        bytes,
+        hash: "0".repeat(64),
+        at_ms: blocks * 33,
+    };
+    Ended { end, model: Some("bench".into()), frames: blocks as usize, first_token_ms: Some(1.0) }
 }
 
 /// On the disk of the build, where a sync is one.
@@ -161,7 +153,12 @@ fn round(c: &mut Criterion) {
     for durability in [Durability::Commit, Durability::Process] {
         for kind in ["blob", "rows"] {
             for streams in STREAMS {
-                let (journal, _directory, runtime) = Journal::open(kind, durability, streams);
+                let (journal, _directory, runtime) = Journal::open(kind, durability);
+                runtime.block_on(async {
+                    for stream in 1..=streams {
+                        journal.begin(stream).await;
+                    }
+                });
                 let mut seq = 0;
                 group.throughput(Throughput::Elements(streams));
                 let id = BenchmarkId::new(format!("{}/{kind}", name(durability)), streams);
@@ -194,33 +191,50 @@ fn spent() -> (f64, u64) {
     (cpu, written.unwrap_or(0))
 }
 
+/// Appends of one place for streams: they run on, or end and are followed by others.
+async fn live(journal: &Journal, place: u64, places: u64, lives: bool, until: Instant) -> Vec<Duration> {
+    let (mut stream, mut seq, mut latencies) = (place, 0, Vec::new());
+    // The first ones are at random points of their lives.
+    let mut last = if lives { fastrand::u64(1..=FRAMES) } else { u64::MAX };
+    journal.begin(stream).await;
+    sleep(INTERVAL.mul_f64(fastrand::f64())).await;
+    let mut due = tokio::time::Instant::now();
+    while Instant::now() < until {
+        if seq == last {
+            journal.end(stream, seq).await;
+            (stream, seq, last) = (stream + places, 0, FRAMES);
+            journal.begin(stream).await;
+        }
+        seq += 1;
+        let at = Instant::now();
+        journal.append(stream, frame(seq)).await;
+        latencies.push(at.elapsed());
+        due += INTERVAL.mul_f64(0.5 + fastrand::f64());
+        sleep_until(due).await;
+    }
+    if lives {
+        journal.end(stream, seq).await;
+    }
+    latencies
+}
+
 #[expect(clippy::print_stdout, reason = "the table is the result")]
-fn paced(durability: Durability, kind: &str, streams: u64) {
-    const LASTS: Duration = Duration::from_secs(4);
-    let (journal, _directory, runtime) = Journal::open(kind, durability, streams);
+fn paced(durability: Durability, kind: &str, streams: u64, lives: bool) {
+    const LASTS: Duration = Duration::from_secs(8);
+    let (journal, _directory, runtime) = Journal::open(kind, durability);
     let (cpu, written) = spent();
     let mut latencies: Vec<Duration> = runtime.block_on(async {
         let (mut tasks, until) = (JoinSet::new(), Instant::now() + LASTS);
         for stream in 1..=streams {
             let journal = journal.clone();
-            tasks.spawn(async move {
-                sleep(INTERVAL.mul_f64(fastrand::f64())).await;
-                let (mut latencies, mut due) = (Vec::new(), tokio::time::Instant::now());
-                for seq in 1.. {
-                    let at = Instant::now();
-                    if at > until {
-                        break;
-                    }
-                    journal.append(stream, frame(seq)).await;
-                    latencies.push(at.elapsed());
-                    due += INTERVAL.mul_f64(0.5 + fastrand::f64());
-                    sleep_until(due).await;
-                }
-                latencies
-            });
+            tasks.spawn(async move { live(&journal, stream, streams, lives, until).await });
         }
         tasks.join_all().await.into_iter().flatten().collect()
     });
+    // What is left to be sealed is sealed now.
+    let closing = Instant::now();
+    drop(journal);
+    let closing = closing.elapsed();
     let (cpu_after, written_after) = spent();
     latencies.sort();
     let appends = latencies.len();
@@ -228,11 +242,12 @@ fn paced(durability: Durability, kind: &str, streams: u64) {
     let cpu = (cpu_after - cpu) * 1e6 / appends as f64;
     let written = (written_after - written) as f64 / (appends * PAYLOAD_BYTES) as f64;
     println!(
-        "{:8} {kind:5} {streams:6} {:9.0}/s {:9.2} ms {:9.2} ms {cpu:8.1} µs {written:8.1} x",
+        "{:8} {kind:5} {streams:6} {:9.0}/s {:9.2} ms {:9.2} ms {cpu:8.1} µs {written:8.1} x {:7.2} s",
         name(durability),
         appends as f64 / LASTS.as_secs_f64(),
         at(0.5),
-        at(0.99)
+        at(0.99),
+        closing.as_secs_f64()
     );
 }
 
@@ -245,11 +260,16 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") || std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    println!("mode     kind  streams   appends       p50          p99     CPU/append  written/payload");
-    for durability in [Durability::Commit, Durability::Process] {
-        for kind in ["blob", "rows"] {
-            for streams in STREAMS {
-                paced(durability, kind, streams);
+    for (lives, title) in [(false, "streams run on"), (true, "streams end after 4 s, and are sealed")] {
+        println!("\n{title}");
+        println!(
+            "mode     kind  streams   appends       p50          p99     CPU/append  written/payload  close"
+        );
+        for durability in [Durability::Commit, Durability::Process] {
+            for kind in ["blob", "rows"] {
+                for streams in STREAMS {
+                    paced(durability, kind, streams, lives);
+                }
             }
         }
     }

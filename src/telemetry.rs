@@ -15,7 +15,7 @@ use crate::cast::end::Why;
 
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-const BLOCKS: [f64; 12] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 512.0, 2048.0, 8192.0];
+const COUNTS: [f64; 12] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 512.0, 2048.0, 8192.0];
 
 /// Installs the recorder of this process, once, and gives the handle that renders it.
 pub fn install() -> PrometheusHandle {
@@ -27,7 +27,10 @@ pub fn install() -> PrometheusHandle {
             let builder = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
                 .and_then(|builder| {
-                    builder.set_buckets_for_metric(Matcher::Suffix("_blocks".into()), &BLOCKS)
+                    builder.set_buckets_for_metric(Matcher::Suffix("_blocks".into()), &COUNTS)
+                })
+                .and_then(|builder| {
+                    builder.set_buckets_for_metric(Matcher::Suffix("_records".into()), &COUNTS)
                 });
             let handle =
                 builder.expect("the buckets are not empty").install_recorder().expect("installed only here");
@@ -41,6 +44,9 @@ pub fn install() -> PrometheusHandle {
                 counter!(name).increment(0);
             }
             gauge!("tokencast_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+            // Counters without labels are there before there is anything to count.
+            counter!("tokencast_http_connections_refused_total").increment(0);
+            counter!("tokencast_webtransport_blocked_writes_total").increment(0);
             handle
         })
         .clone()
@@ -96,6 +102,35 @@ fn describe() {
         Unit::Seconds,
         "When the certificate in use expires, since 1970"
     );
+    describe_counter!("tokencast_journal_commits_total", "Group commits that succeeded");
+    describe_histogram!(
+        "tokencast_journal_commit_seconds",
+        Unit::Seconds,
+        "A group commit, from its first statement to its sync"
+    );
+    describe_histogram!("tokencast_journal_commit_records", "Records in a group commit");
+    describe_histogram!(
+        "tokencast_journal_durable_seconds",
+        Unit::Seconds,
+        "From the append of a frame to its being durable"
+    );
+    describe_counter!(
+        "tokencast_journal_written_bytes_total",
+        Unit::Bytes,
+        "Bytes of the rows of the journal table"
+    );
+    describe_counter!("tokencast_journal_sealed_streams_total", "Streams moved into chunks of their own");
+    describe_counter!(
+        "tokencast_journal_sealed_bytes_total",
+        Unit::Bytes,
+        "Compressed bytes of those chunks"
+    );
+    describe_gauge!("tokencast_journal_waiting_records", "Records that wait for a commit to begin");
+    describe_gauge!("tokencast_journal_owed_records", "Records that could not be committed and have to be");
+    describe_gauge!("tokencast_journal_database_bytes", Unit::Bytes, "Size of the database");
+    describe_gauge!("tokencast_journal_wal_bytes", Unit::Bytes, "Size of its write-ahead log");
+    describe_gauge!("tokencast_journal_free_bytes", Unit::Bytes, "Pages of the database that hold nothing");
+    describe_gauge!("tokencast_journal_trouble", "1 while the journal takes nothing");
     describe_gauge!("tokencast_memory_held_bytes", Unit::Bytes, "Bytes held by logs and their renderings");
     describe_gauge!("tokencast_memory_limit_bytes", Unit::Bytes, "limits.memory_bytes_max");
     describe_gauge!("tokencast_disk_used_bytes", Unit::Bytes, "Bytes that the journal uses of the disk");
@@ -181,6 +216,69 @@ pub fn flush_forced(cause: Forced) {
 
 pub fn connect_retried(provider: &str) {
     counter!("tokencast_upstream_retries_total", "provider" => provider.to_owned()).increment(1);
+}
+
+/// What a journal counts.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    commits: Counter,
+    commit_seconds: Histogram,
+    commit_records: Histogram,
+    durable_seconds: Histogram,
+    written_bytes: Counter,
+    sealed_streams: Counter,
+    sealed_bytes: Counter,
+    owed: Gauge,
+}
+
+impl Journal {
+    pub fn opened() -> Self {
+        Self {
+            commits: counter!("tokencast_journal_commits_total"),
+            commit_seconds: histogram!("tokencast_journal_commit_seconds"),
+            commit_records: histogram!("tokencast_journal_commit_records"),
+            durable_seconds: histogram!("tokencast_journal_durable_seconds"),
+            written_bytes: counter!("tokencast_journal_written_bytes_total"),
+            sealed_streams: counter!("tokencast_journal_sealed_streams_total"),
+            sealed_bytes: counter!("tokencast_journal_sealed_bytes_total"),
+            owed: gauge!("tokencast_journal_owed_records"),
+        }
+    }
+
+    pub fn committed(&self, records: usize, bytes: usize, took: Duration) {
+        self.commits.increment(1);
+        self.commit_records.record(records as f64);
+        self.written_bytes.increment(bytes as u64);
+        self.commit_seconds.record(took);
+    }
+
+    /// A frame is durable, so long after it was handed over.
+    pub fn durable(&self, after: Duration) {
+        self.durable_seconds.record(after);
+    }
+
+    /// Chunks of a stream were written, its last ones or, of a long one, some before.
+    pub fn sealed(&self, bytes: usize, is_whole: bool) {
+        self.sealed_streams.increment(u64::from(is_whole));
+        self.sealed_bytes.increment(bytes as u64);
+    }
+
+    pub fn owed(&self, records: usize) {
+        self.owed.set(records as f64);
+    }
+}
+
+/// What is looked up of a journal.
+pub fn sample_journal(waiting: usize, is_in_trouble: bool) {
+    gauge!("tokencast_journal_waiting_records").set(waiting as f64);
+    gauge!("tokencast_journal_trouble").set(f64::from(is_in_trouble));
+}
+
+/// How large its files are, and how much of the database holds nothing.
+pub fn sample_database(database: u64, wal: u64, free: u64) {
+    gauge!("tokencast_journal_database_bytes").set(database as f64);
+    gauge!("tokencast_journal_wal_bytes").set(wal as f64);
+    gauge!("tokencast_journal_free_bytes").set(free as f64);
 }
 
 /// What one viewer counts; it is one of the viewers for as long as this lives.

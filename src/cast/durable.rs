@@ -112,6 +112,9 @@ pub trait Durable: Send + Sync + std::fmt::Debug {
 
     /// Why nothing can be committed now.
     fn trouble(&self) -> Option<StorageError>;
+
+    /// Tells telemetry what is looked up and not counted. It may block.
+    fn sample(&self) {}
 }
 
 /// A commit that has nothing to wait for.

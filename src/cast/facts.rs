@@ -1,4 +1,4 @@
-//! A stream as lists show it, whether its log is in memory or not.
+//! A stream as lists and callers see it, whether its log is in memory or not.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 use super::about::{About, rfc3339};
 use super::block::Seq;
 use super::durable::Ended;
+use super::end::Wire;
 use super::event::Usage;
+use super::fold::{Choices, Fold};
+use super::log::Log;
 use super::{Cast, Now};
 
 #[derive(Debug, Serialize)]
@@ -27,19 +30,45 @@ pub struct Facts<'a> {
     expires_at: Option<String>,
 }
 
+/// A stream, whole.
+#[derive(Debug, Serialize)]
+pub struct Whole<'a> {
+    #[serde(flatten)]
+    facts: Facts<'a>,
+    upstream_id: Option<&'a str>,
+    choices: &'a Choices,
+    end: Option<Wire<'a>>,
+    hash: String,
+}
+
+impl<'a> Whole<'a> {
+    pub fn of(facts: Facts<'a>, log: &'a Log, fold: &'a Fold) -> Self {
+        Self {
+            facts,
+            upstream_id: fold.upstream_id.as_deref(),
+            choices: &fold.choices,
+            end: log.end().map(|end| end.wire()),
+            hash: log.hash(),
+        }
+    }
+}
+
 impl<'a> Facts<'a> {
     pub fn of(cast: &'a Cast, now: &Now<'a>) -> Self {
-        let log = now.log;
+        Self { viewers: cast.viewers(), ..Self::of_log(cast.about(), now.log, now.fold, now.first_token_ms) }
+    }
+
+    pub fn of_log(about: &'a About, log: &'a Log, fold: &'a Fold, first_token_ms: Option<f64>) -> Self {
         Self {
             status: log.status(),
-            model: now.fold.model.as_deref(),
-            usage: now.fold.usage,
+            model: fold.model.as_deref(),
+            usage: fold.usage,
             blocks: log.tail(),
             frames: log.frames(),
             bytes: log.bytes(),
-            viewers: cast.viewers(),
-            ttft_ms: now.first_token_ms,
-            ..Self::begin(cast.about(), log.end().map(|end| end.at_ms))
+            viewers: 0,
+            ttft_ms: first_token_ms,
+            ..Self::begin(about, log.end().map(|end| end.at_ms))
         }
     }
 

@@ -1,7 +1,10 @@
 //! The command line.
 
+mod backup;
 mod check;
 mod demo;
+mod export;
+mod file;
 mod healthcheck;
 mod key;
 mod serve;
@@ -39,6 +42,10 @@ enum Command {
     Key(key::Options),
     /// Validate a configuration without running it
     Check(check::Options),
+    /// Copy the database to a new file, while a gateway runs or while none does
+    Backup(backup::Options),
+    /// Write one stream of the database to standard output or to a file
+    Export(export::Options),
     /// Ask a running gateway whether it is well; for containers
     Healthcheck(healthcheck::Options),
 }
@@ -110,6 +117,8 @@ pub fn main() -> ExitCode {
             Command::Simulate(options) => simulate::run(options).await,
             Command::Key(options) => key::run(&options),
             Command::Check(options) => check::run(&options),
+            Command::Backup(options) => backup::run(&options),
+            Command::Export(options) => export::run(&options),
             Command::Healthcheck(options) => healthcheck::run(&options).await,
         }
     })

@@ -1,6 +1,7 @@
 //! The operations listener: what Prometheus and orchestrators ask. It is there before anything else, and says so.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -8,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::finish;
 use crate::edge::Edge;
@@ -33,6 +36,9 @@ impl Ops {
     }
 }
 
+/// How long a look at the journal may hold up an answer.
+const SAMPLE: Duration = Duration::from_secs(1);
+
 /// The operations surface.
 pub(crate) fn router(names: Names, ops: Ops) -> Router {
     let routes = Router::new()
@@ -44,11 +50,18 @@ pub(crate) fn router(names: Names, ops: Ops) -> Router {
 
 async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
     if let Some(edge) = ops.edge.get() {
+        sample(edge).await;
         let budget = edge.hub.budget();
         telemetry::sample((budget.held(), budget.bytes_max()), edge.hub.disk());
     }
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], ops.metrics.render())
+}
+
+/// Looks at the journal, which a disk can hold up: then the figures are the last ones.
+async fn sample(edge: &Edge) {
+    let hub = edge.hub.clone();
+    let _ = timeout(SAMPLE, spawn_blocking(move || hub.sample())).await;
 }
 
 /// Whether new streams are taken.

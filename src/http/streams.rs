@@ -12,23 +12,11 @@ use super::App;
 use super::error::Error;
 use super::gate::Granted;
 use super::params::{Name, Params, invalid};
-use crate::cast::end::{Why, Wire};
-use crate::cast::facts::Facts;
-use crate::cast::fold::Choices;
+use crate::cast::end::Why;
+use crate::cast::facts::{Facts, Whole};
 
 const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
-
-/// A stream, whole.
-#[derive(Serialize)]
-struct Whole<'a> {
-    #[serde(flatten)]
-    facts: Facts<'a>,
-    upstream_id: Option<&'a str>,
-    choices: &'a Choices,
-    end: Option<Wire<'a>>,
-    hash: String,
-}
 
 /// Some streams, and where the older ones begin.
 #[derive(Serialize)]
@@ -44,17 +32,7 @@ pub(super) async fn show(
     Name(id): Name,
 ) -> Result<Response, Error> {
     let cast = app.find(&grant, &id).await?;
-    let whole = cast.look(|now| {
-        let fold = now.fold;
-        Json(Whole {
-            facts: Facts::of(&cast, &now),
-            upstream_id: fold.upstream_id.as_deref(),
-            choices: &fold.choices,
-            end: now.log.end().map(|end| end.wire()),
-            hash: now.log.hash(),
-        })
-        .into_response()
-    });
+    let whole = cast.look(|now| Json(Whole::of(Facts::of(&cast, &now), now.log, now.fold)).into_response());
     Ok(whole.await?)
 }
 

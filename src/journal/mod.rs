@@ -46,6 +46,8 @@ pub enum Durability {
 /// A journal that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error("journal.path = {0:?}: there is no database: write the path that the gateway has")]
+    Missing(PathBuf),
     #[error("journal.path = {0:?}: another process has it: stop that one, or write another path")]
     Locked(PathBuf),
     #[error("journal.path = {0:?}: this is no database of tokencast: write another path")]

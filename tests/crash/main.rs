@@ -8,13 +8,17 @@
 
 mod check;
 mod client;
+mod command;
 mod gateway;
 mod provider;
 mod round;
 mod viewer;
 
+mod backup;
 mod disk;
 mod expiry;
+mod export;
 mod kill;
 mod late;
+mod metrics;
 mod start;

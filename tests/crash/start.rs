@@ -77,7 +77,7 @@ fn make(path: &Path, sql: &str) {
 
 /// Frames that cannot be read.
 fn damage(path: &Path) {
-    make(path, "INSERT INTO journal (data) VALUES (x'c1c1c1c1c1c1c1c1c1c1')");
+    make(path, "INSERT INTO journal (sum, data) VALUES (x'00', x'c1c1c1c1c1c1c1c1c1c1')");
 }
 
 /// Root may write anywhere but where nobody can.

@@ -32,7 +32,7 @@ async fn every_metric_is_there_and_its_labels_are_bounded() {
     let provider = Provider::start().await;
     let body = format!("{}{}{DONE}", text("a").bytes, chunk(&[Say::Finish(0, "stop")]).bytes);
     provider.plays("m-free-text", Script::says(body));
-    let mut config = config(Journal::Memory, &provider.base_url());
+    let mut config = config(Journal::Sqlite, &provider.base_url());
     // A provider that nobody is behind, for retries.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut second = config.providers[0].clone();
@@ -61,6 +61,12 @@ async fn every_metric_is_there_and_its_labels_are_bounded() {
     };
     let missing: Vec<String> = described().into_iter().filter(|name| !has(name)).collect();
     assert_eq!((missing, described().len() > 15), (Vec::<String>::new(), true));
+    // Other tests count in the same process; what is exact is in tests/crash/metrics.rs.
+    for counted in ["commits_total", "commit_seconds_count", "durable_seconds_count", "database_bytes"] {
+        let name = format!("tokencast_journal_{counted} ");
+        let value = samples.iter().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok());
+        assert!(value > Some(0.0), "{name}{value:?}");
+    }
     let allowed = [
         "provider",
         "view",

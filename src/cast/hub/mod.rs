@@ -132,6 +132,11 @@ impl Hub {
         self.0.journal.trouble()
     }
 
+    /// Tells telemetry what is looked up of the journal. It may block.
+    pub fn sample(&self) {
+        self.0.journal.sample();
+    }
+
     /// Puts back what a process before this one has left.
     pub fn restore(&self, known: Vec<Known>) {
         let (now, wall) = (Instant::now(), now_ms());

@@ -4,11 +4,15 @@
 //! its frames move into compressed chunks of its own. Catalogue, keys, tombstones and content are one file, so they
 //! change in one transaction.
 
+pub mod backup;
 mod codec;
+pub mod export;
 mod group;
 mod health;
 mod migrate;
+mod outside;
 mod recover;
+mod sample;
 mod schema;
 mod seal;
 #[cfg(test)]
@@ -20,17 +24,20 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use self::health::Health;
+use self::sample::Sampler;
 use self::schema::Database;
 use self::writer::{Message, Writer};
 use super::{Durability, OpenError, Opened};
 use crate::cast::block::Seq;
 use crate::cast::durable::{Commit, Content, Durable, Load, Number, Record, StorageError};
 use crate::cast::frame::Frame;
+use crate::telemetry;
 
 /// Messages that wait for the writer; producers wait for a place beyond it.
 const INBOX_MAX: usize = 16 * 1024;
@@ -42,6 +49,8 @@ pub struct Sqlite {
     writer: Option<JoinHandle<()>>,
     health: Health,
     readers: Arc<Readers>,
+    meter: telemetry::Journal,
+    sampler: Sampler,
 }
 
 /// Connections for reading, kept when they are idle.
@@ -71,15 +80,24 @@ impl Prepared {
         let recover::Recovered { mut known, running, unsealed, next_row } =
             recover::read(&database.connection).map_err(fail)?;
         let health = Health::default();
-        let mut writer =
-            Writer { database, unsealed, health: health.clone(), next_row, owed: Vec::new(), traces: false };
+        let meter = telemetry::Journal::opened();
+        let mut writer = Writer {
+            database,
+            unsealed,
+            health: health.clone(),
+            next_row,
+            owed: Vec::new(),
+            traces: false,
+            meter: meter.clone(),
+        };
         // On a full disk they are owed: what is there is readable, and what it says does not change.
         let _ = writer.settle(recover::interrupt(&mut known, running));
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
         let writer = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(messages));
         let writer = writer.map_err(|error| fail(StorageError(error.to_string())))?;
+        let sampler = Sampler::new(&path);
         let readers = Arc::new(Readers { path, idle: Mutex::default() });
-        let journal = Sqlite { inbox: Some(inbox), writer: Some(writer), health, readers };
+        let journal = Sqlite { inbox: Some(inbox), writer: Some(writer), health, readers, meter, sampler };
         Ok(Opened { journal: Arc::new(journal), known, secret })
     }
 }
@@ -113,7 +131,17 @@ impl Sqlite {
 
 impl Durable for Sqlite {
     fn commit(&self, record: Record) -> Commit {
-        self.send(|done| Message::Commit(record, done))
+        let (is_frame, begun) = (matches!(record, Record::Frame(..)), Instant::now());
+        let committed = self.send(|done| Message::Commit(record, done));
+        if !is_frame {
+            return committed;
+        }
+        let meter = self.meter.clone();
+        Box::pin(async move {
+            committed.await?;
+            meter.durable(begun.elapsed());
+            Ok(())
+        })
     }
 
     fn content(&self, number: Number) -> Load<Content> {
@@ -144,9 +172,19 @@ impl Durable for Sqlite {
     fn trouble(&self) -> Option<StorageError> {
         self.health.trouble()
     }
+
+    fn sample(&self) {
+        let waiting = self.inbox.as_ref().map_or(0, |inbox| INBOX_MAX - inbox.capacity());
+        telemetry::sample_journal(waiting, self.trouble().is_some());
+        self.sampler.sample();
+    }
 }
 
 impl Readers {
+    fn close(&self) {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     /// Reads by one of the connections, where waiting for the disk holds up nobody else.
     async fn read<T: Send + 'static>(
         self: Arc<Self>,
@@ -169,6 +207,9 @@ impl Readers {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
+        // The write-ahead log is merged when the last connection closes, if that one may write.
+        self.sampler.close();
+        self.readers.close();
         self.inbox = None;
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();

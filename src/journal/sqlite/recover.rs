@@ -19,6 +19,11 @@ use crate::cast::id::Id;
 use crate::crypto::{Sha256, hex, random};
 use crate::telemetry;
 
+/// The columns that [`stream`] reads.
+pub(super) const CATALOGUE: &str =
+    "number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms,
+    content_type, end, gone_ms";
+
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// All streams, by their numbers; those that were running have a preliminary end.
@@ -79,12 +84,8 @@ impl Tally {
 pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
     let (mut known, mut running) = (Vec::new(), BTreeMap::new());
     let mut unsealed = Unsealed::default();
-    let mut select = connection
-        .prepare(
-            "SELECT number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms, content_type,
-                    end, gone_ms FROM streams ORDER BY number",
-        )
-        .map_err(fail)?;
+    let mut select =
+        connection.prepare(&format!("SELECT {CATALOGUE} FROM streams ORDER BY number")).map_err(fail)?;
     let mut rows = select.query([]).map_err(fail)?;
     while let Some(row) = rows.next().map_err(fail)? {
         let (stream, is_running) = stream(row)?;
@@ -184,7 +185,7 @@ pub(super) fn interrupt(known: &mut [Known], running: BTreeMap<Number, Tally>) -
 }
 
 /// A row of the catalogue, and whether the stream has not ended.
-fn stream(row: &Row<'_>) -> Result<(Known, bool), StorageError> {
+pub(super) fn stream(row: &Row<'_>) -> Result<(Known, bool), StorageError> {
     let text = |column| row.get::<_, String>(column).map_err(fail);
     let number = |column| row.get::<_, i64>(column).map(|number| number as u64).map_err(fail);
     let id = text(2)?;

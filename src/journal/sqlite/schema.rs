@@ -11,7 +11,7 @@ use super::migrate;
 use crate::journal::{Durability, OpenError};
 
 /// `tkcs`: this file is ours.
-const APPLICATION_ID: i32 = 0x746b_6373;
+pub(super) const APPLICATION_ID: i32 = 0x746b_6373;
 pub(super) const VERSION: i32 = 2;
 
 /// How long to wait for a reader or a writer.
@@ -170,7 +170,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotOurs(path.to_owned()),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked(path.to_owned()),

@@ -32,13 +32,14 @@ impl Progress {
     }
 }
 
-/// Writes what a stream has behind `progress` as chunks. Gives how far it is then.
+/// Writes what a stream has behind `progress` as chunks. Gives how far it is then, and how large they are.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     stream: Number,
     frames: &[Frame],
     mut progress: Progress,
-) -> rusqlite::Result<Progress> {
+) -> rusqlite::Result<(Progress, usize)> {
+    let mut written = 0;
     // A frame that is there already is one whose row others needed.
     let mut rest = &frames[frames.partition_point(|frame| frame.last() <= progress.last)..];
     while !rest.is_empty() {
@@ -50,10 +51,12 @@ pub(super) fn write(
         });
         let (run, more) = rest.split_at(len.count());
         let (mark, after) = progress.over(run);
-        insert(transaction, stream, &mark, &codec::chunk(run))?;
+        let chunk = codec::chunk(run);
+        written += chunk.len();
+        insert(transaction, stream, &mark, &chunk)?;
         (progress, rest) = (after, more);
     }
-    Ok(progress)
+    Ok((progress, written))
 }
 
 pub(super) fn insert(

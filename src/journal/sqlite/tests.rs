@@ -288,7 +288,15 @@ fn a_long_stream_leaves_the_journal_before_it_ends() {
         let recover::Recovered { known, running, unsealed, next_row } =
             recover::read(&database.connection).unwrap();
         let health = Health::default();
-        let writer = Writer { database, unsealed, health, next_row, owed: Vec::new(), traces: false };
+        let writer = Writer {
+            database,
+            unsealed,
+            health,
+            next_row,
+            owed: Vec::new(),
+            traces: false,
+            meter: telemetry::Journal::opened(),
+        };
         (writer, known, running)
     };
     let rows = |writer: &Writer, table: &str| {

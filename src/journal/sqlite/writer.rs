@@ -1,7 +1,7 @@
 //! The one thread that writes. Whatever gathered while a commit ran is the next commit: no interval, and an idle
 //! journal commits a single frame at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::params;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +15,7 @@ use super::seal;
 use super::unsealed::{Place, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
+use crate::telemetry;
 
 /// Records and bytes that one commit takes at most.
 const GROUP_RECORDS_MAX: usize = 8192;
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     pub(super) owed: Vec<Record>,
     /// What was deleted or overwritten still stands in the write-ahead log.
     pub(super) traces: bool,
+    pub(super) meter: telemetry::Journal,
 }
 
 impl Writer {
@@ -99,6 +101,7 @@ impl Writer {
             };
             self.owed = records.into_iter().enumerate().filter(is_owed).map(|(_, record)| record).collect();
         }
+        self.meter.owed(self.owed.len());
         result
     }
 
@@ -114,6 +117,7 @@ impl Writer {
     fn commit(&mut self, records: &[Record]) -> Result<(), StorageError> {
         let mut group = Group::default();
         let row = self.next_row;
+        let begun = Instant::now();
         let written = (|| {
             let transaction = self.database.connection.transaction()?;
             for record in records {
@@ -127,6 +131,7 @@ impl Writer {
             transaction.commit()
         })();
         self.health.note(written)?;
+        self.meter.committed(records.len(), group.row.len(), begun.elapsed());
         if !group.frames.is_empty() {
             self.next_row += 1;
         }
@@ -198,14 +203,18 @@ impl Writer {
         let frames = frames(&self.database.connection, places)?;
         let sealed = (|| {
             let transaction = self.database.connection.transaction()?;
-            let progress = seal::write(&transaction, stream, &frames, progress)?;
+            let (progress, bytes) = seal::write(&transaction, stream, &frames, progress)?;
             transaction.commit()?;
-            Ok(progress)
+            Ok((progress, bytes))
         })();
         match self.health.note(sealed) {
-            // More of it may come.
-            Ok(progress) if !has_ended => drop(self.unsealed.sealed.insert(stream, progress)),
-            Ok(_) => {}
+            Ok((progress, bytes)) => {
+                self.meter.sealed(bytes, has_ended);
+                // More of it may come.
+                if !has_ended {
+                    self.unsealed.sealed.insert(stream, progress);
+                }
+            }
             Err(error) => {
                 if has_ended {
                     self.unsealed.ended.insert(0, stream);
