@@ -21,7 +21,9 @@
 //! * [`upstream`]: the task that calls a provider and fills a cast.
 //! * [`view`]: renderings of the log for the wire.
 //! * [`viewer`]: the one loop that every transport uses.
+//! * `edge`: what both surfaces share: names, cursors, refusals.
 //! * [`http`]: the HTTP surface over all of this.
+//! * [`webtransport`]: the same events over WebTransport.
 //! * [`journal`]: the durable log below the in-memory one.
 //! * [`auth`]: a key or a ticket becomes a grant.
 //! * [`telemetry`], [`logging`], [`tasks`]: what is counted, said and awaited.
@@ -38,6 +40,7 @@ pub mod client;
 pub mod config;
 pub mod crypto;
 pub mod dialect;
+pub(crate) mod edge;
 pub mod http;
 pub mod journal;
 pub mod logging;
@@ -48,3 +51,4 @@ pub mod telemetry;
 pub mod upstream;
 pub mod view;
 pub mod viewer;
+pub mod webtransport;

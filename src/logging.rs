@@ -45,8 +45,8 @@ pub fn check(config: &Config) -> Result<Targets, String> {
 pub fn init(config: &Config) -> Result<(), String> {
     let levels = check(config)?;
     // Below info these print headers and paths, where credentials are.
-    let quiet =
-        ["hyper", "hyper_util", "h2", "reqwest", "rustls"].map(|target| (target, tracing::Level::INFO));
+    let quiet = ["hyper", "hyper_util", "h2", "reqwest", "rustls", "wtransport", "quinn", "quinn_proto"]
+        .map(|target| (target, tracing::Level::INFO));
     let levels = levels.with_targets(quiet);
     let pretty = match config.format {
         Format::Auto => stderr().is_terminal(),

@@ -1,6 +1,7 @@
 //! A whole gateway: started in order, run, drained in numbered phases.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,15 @@ use crate::auth::Gate;
 use crate::cast::end::Why;
 use crate::cast::hub::Hub;
 use crate::config::Config;
+use crate::edge::names::Names;
+use crate::edge::place::Place;
+use crate::edge::{self, Edge};
 use crate::journal::Opened;
 use crate::tasks::Tasks;
 use crate::upstream::Limits;
 use crate::upstream::provider::Registry;
-use crate::{http, journal, telemetry};
+use crate::webtransport::{Endpoint, OpenError};
+use crate::{http, journal, telemetry, webtransport};
 
 /// How long streams that were told to end, and connections that were told to close, may take.
 const SOON: Duration = Duration::from_secs(5);
@@ -30,12 +35,15 @@ pub enum StartError {
     Bind { key: &'static str, addr: SocketAddr, error: std::io::Error },
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
+    #[error(transparent)]
+    Certificate(#[from] webtransport::CertificateError),
 }
 
 /// A gateway that serves.
 #[derive(Debug)]
 pub struct Server {
     http: SocketAddr,
+    webtransport: Option<SocketAddr>,
     ops: SocketAddr,
     hub: Hub,
     grace: Duration,
@@ -57,6 +65,9 @@ impl Server {
         let bind = |key, addr| http::bind(addr).map_err(|error| StartError::Bind { key, addr, error });
         let listener = bind("http.listen", config.http.listen)?;
         let ops_listener = bind("ops.listen", config.ops.listen)?;
+        let place = Place::default();
+        let endpoint =
+            config.webtransport.enabled.then(|| open_endpoint(&config, place.clone())).transpose()?;
 
         let (streams, public, services) = (Tasks::default(), Tasks::default(), Tasks::default());
         let limits =
@@ -72,8 +83,10 @@ impl Server {
         );
         hub.restore(known);
 
+        let webtransport = endpoint.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
         let server = Self {
             http: local(&listener, config.http.listen),
+            webtransport,
             ops: local(&ops_listener, config.ops.listen),
             hub: hub.clone(),
             grace: Duration::from_secs(config.drain.grace_s),
@@ -83,18 +96,27 @@ impl Server {
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
         };
-        let app = http::App::new(http::Parts {
+        let edge = Edge::new(edge::Parts {
+            hub: hub.clone(),
             gate: Gate::new(&config.auth, &secret),
+            names: Names {
+                public_url: config.http.public_url.clone(),
+                hosts: config.http.hosts.clone(),
+                origins: config.http.cors_origins.clone(),
+            },
+            place,
             may_lose: config.journal.durability == journal::Durability::Process,
             total: Duration::from_secs(config.upstream.total_s),
             closing: server.closing.clone(),
-            hub: hub.clone(),
-            config: config.http.clone(),
         });
+        let app = http::App::new(config.http.clone(), edge.clone());
         let Self { public, services, accepting, .. } = &server;
         let stop = services.stop();
         let (router, ops) = (http::router(app.clone()), http::ops_router(app, metrics.clone()));
         public.spawn(http::serve(listener, router, config.http.clone(), public.clone(), accepting.clone()));
+        if let Some(endpoint) = endpoint {
+            public.spawn(endpoint.serve(edge, server.http.port(), accepting.clone()));
+        }
         services.spawn(http::serve(ops_listener, ops, config.http, services.clone(), stop.clone()));
         services.spawn(hub.expire(stop.clone()));
         services.spawn({
@@ -106,7 +128,7 @@ impl Server {
                 }
             }
         });
-        info!(http = %server.http, ops = %server.ops, providers = config.providers.len(), "tokencast serves");
+        info!(http = %server.http, ops = %server.ops, webtransport = ?server.webtransport, providers = config.providers.len(), "tokencast serves");
         Ok(server)
     }
 
@@ -118,6 +140,11 @@ impl Server {
     /// Where the operations listener is.
     pub fn ops(&self) -> SocketAddr {
         self.ops
+    }
+
+    /// Where WebTransport is, if it is on.
+    pub fn webtransport(&self) -> Option<SocketAddr> {
+        self.webtransport
     }
 
     pub fn hub(&self) -> &Hub {
@@ -160,6 +187,25 @@ impl Server {
         }
         info!("drained");
     }
+}
+
+/// Opens the endpoint, with its keys beside the journal.
+fn open_endpoint(config: &Config, place: Place) -> Result<Endpoint, StartError> {
+    let directory = config.journal.path.parent().unwrap_or(Path::new("."));
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    let urls = [&config.webtransport.public_url, &config.http.public_url].into_iter().flatten();
+    names.extend(urls.filter_map(|url| url.host_str()).map(|host| host.trim_matches(['[', ']']).to_owned()));
+    names.extend(config.http.hosts.iter().cloned());
+    let addr = config.webtransport.listen;
+    if !addr.ip().is_unspecified() {
+        names.push(addr.ip().to_string());
+    }
+    names.sort();
+    names.dedup();
+    Endpoint::open(&config.webtransport, directory, names, place).map_err(|error| match error {
+        OpenError::Bind(error) => StartError::Bind { key: "webtransport.listen", addr, error },
+        OpenError::Certificate(error) => error.into(),
+    })
 }
 
 fn local(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {

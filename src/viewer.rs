@@ -1,5 +1,6 @@
 //! The one loop that every transport uses. A viewer is a cursor and a write in progress; what it lacks is in the log.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,11 +19,15 @@ use crate::view::events::Bye;
 /// What one write to one viewer carries at most, unless a single frame is larger.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
+/// How often a viewer can ask to be told that it is not forgotten, and what it gets without asking.
+pub const HEARTBEAT_MS: RangeInclusive<u64> = 500..=30_000;
+pub const HEARTBEAT_MS_DEFAULT: u64 = 15_000;
+
 /// The next thing to tell a viewer.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Whole frames, rendered.
-    Batch(Bytes),
+    /// Whole frames, rendered, up to and including the block `upto`.
+    Batch { bytes: Bytes, upto: Seq },
     /// Nothing for a while.
     Heartbeat,
     /// The last thing that there is, rendered; the stream has ended.
@@ -94,7 +99,7 @@ impl Viewer {
                     self.cursor = upto;
                     if !bytes.is_empty() {
                         self.counts.delivered(bytes.len(), behind);
-                        return Step::Batch(bytes);
+                        return Step::Batch { bytes, upto };
                     }
                 }
                 Read::End { bytes, end } => return Step::End { bytes, end },

@@ -7,6 +7,7 @@ pub mod ticket;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -78,6 +79,25 @@ impl Grant {
     }
 }
 
+/// What a caller shows: each at most once, and as received.
+#[derive(Debug, Clone, Default)]
+pub struct Credential {
+    /// `tokencast-key`
+    pub key: Option<SecretString>,
+    /// `Authorization: Bearer`
+    pub bearer: Option<SecretString>,
+    /// `?ticket=`, or one that came with a message.
+    pub ticket: Option<SecretString>,
+}
+
+impl Credential {
+    /// What an `Authorization` says behind `Bearer`.
+    pub fn bearer_of(authorization: &str) -> Option<&str> {
+        let (scheme, credential) = authorization.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
+    }
+}
+
 /// Turns credentials into grants.
 #[derive(Debug)]
 pub struct Gate {
@@ -101,6 +121,20 @@ impl Gate {
         &self.tickets
     }
 
+    /// What a caller may do.
+    pub fn grant_to(&self, credential: &Credential) -> Result<Grant, Denied> {
+        let Credential { key, bearer, ticket } = credential;
+        let [key, bearer, ticket] =
+            [key, bearer, ticket].map(|secret| secret.as_ref().map(ExposeSecret::expose_secret));
+        match (key, bearer, ticket) {
+            (Some(key), ..) => self.grant(Some(key)),
+            // A page that follows a link has no header to set: its ticket counts.
+            (None, _, Some(ticket)) if self.is_open() => self.grant(Some(ticket)),
+            (None, Some(bearer), _) => self.grant_by_authorization(bearer),
+            (None, None, ticket) => self.grant(ticket),
+        }
+    }
+
     /// What a credential grants that was sent to us alone. A ticket counts even where the gateway is open, so that it
     /// means the same everywhere.
     pub fn grant(&self, credential: Option<&str>) -> Result<Grant, Denied> {
@@ -116,7 +150,7 @@ impl Gate {
     }
 
     /// What an `Authorization` grants. On an open gateway it may be meant for the provider.
-    pub fn grant_by_authorization(&self, credential: &str) -> Result<Grant, Denied> {
+    fn grant_by_authorization(&self, credential: &str) -> Result<Grant, Denied> {
         match self.grant(Some(credential)) {
             Err(Denied::BadTicket) if self.is_open() => self.grant(None),
             granted => granted,

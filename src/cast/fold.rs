@@ -81,7 +81,8 @@ impl Serialize for Choices {
         impl Serialize for Numbered<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let Numbered(number, choice) = self;
-                let mut out = serializer.serialize_struct("choice", 6)?;
+                let fields = if *number == 0 { 5 } else { 6 };
+                let mut out = serializer.serialize_struct("choice", fields)?;
                 if *number == 0 {
                     out.skip_field("choice")?;
                 } else {

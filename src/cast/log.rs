@@ -13,7 +13,7 @@ use super::reel::Reel;
 use crate::crypto::{Sha256, hex};
 
 /// How many renderings a log can keep beside the raw bytes.
-pub const RENDERINGS_MAX: usize = 4;
+pub const RENDERINGS_MAX: usize = 5;
 
 /// How many frames are rendered before others may have the log.
 const RENDER_FRAMES_MAX: usize = 256;

@@ -27,6 +27,9 @@ pub(super) struct Options {
     /// Address of the operations listener
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     ops_listen: SocketAddr,
+    /// Address (UDP) of the WebTransport listener
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
+    webtransport_listen: SocketAddr,
     /// Address of the simulated provider
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9199")]
     provider_listen: SocketAddr,
@@ -42,8 +45,11 @@ pub(super) async fn run(options: Options) -> ExitCode {
         flags: vec![
             ("http.listen", options.listen.to_string().into()),
             ("ops.listen", options.ops_listen.to_string().into()),
+            ("webtransport.listen", options.webtransport_listen.to_string().into()),
             ("log.level", "warn".into()),
             ("journal.mode", "memory".into()),
+            // Nothing is left where the demo was started; a page that was open survives its restart.
+            ("journal.path", std::env::temp_dir().join("tokencast-demo/none").display().to_string().into()),
         ],
         providers: vec![format!("demo={}", simulator.base_url())],
         ..Sources::default()

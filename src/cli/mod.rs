@@ -55,6 +55,9 @@ struct Settings {
     /// Address of the operations listener
     #[arg(long, value_name = "ADDR")]
     ops_listen: Option<String>,
+    /// Address (UDP) of the WebTransport listener
+    #[arg(long, value_name = "ADDR")]
+    webtransport_listen: Option<String>,
     /// A provider that speaks as OpenAI does, as in local=http://127.0.0.1:11434/v1
     #[arg(long, value_name = "NAME=URL")]
     provider: Vec<String>,
@@ -74,6 +77,7 @@ impl Settings {
         };
         flag("http.listen", &self.listen);
         flag("ops.listen", &self.ops_listen);
+        flag("webtransport.listen", &self.webtransport_listen);
         flag("log.level", &self.log);
         if self.insecure_open {
             flags.push(("auth.insecure_open", Value::Boolean(true)));

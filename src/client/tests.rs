@@ -35,7 +35,8 @@ impl House {
         let simulator = Simulator::bind(options).await.unwrap();
         let provider = simulator.base_url();
         let mut config = Config::default();
-        (config.http.listen, config.ops.listen) = (any, any);
+        (config.http.listen, config.ops.listen, config.webtransport.listen) = (any, any, any);
+        config.journal.path = std::env::temp_dir().join("tokencast-client-tests/none");
         config.providers.push(provider::Config {
             name: "simulated".into(),
             dialect: crate::dialect::Family::Openai,

@@ -8,22 +8,20 @@ mod problems;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 pub use self::layers::Sources;
 pub use self::problems::Problems;
 use crate::cast::{coalesce, hub};
 use crate::upstream::provider;
-use crate::{auth, http, journal, logging, upstream};
+use crate::{auth, http, journal, logging, upstream, webtransport};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub http: http::Config,
     pub ops: http::OpsConfig,
-    pub webtransport: WebTransport,
+    pub webtransport: webtransport::Config,
     pub auth: auth::Config,
     pub journal: journal::Config,
     pub coalesce: coalesce::Config,
@@ -34,20 +32,6 @@ pub struct Config {
     pub log: logging::Config,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<provider::Config>,
-}
-
-/// `[webtransport]`: read, and not served yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WebTransport {
-    pub enabled: bool,
-    pub listen: SocketAddr,
-}
-
-impl Default for WebTransport {
-    fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 4433)) }
-    }
 }
 
 /// `[drain]`

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::Config;
 
+const ROTATE_S_MAX: u64 = 6 * 86_400;
+
 /// Everything that is wrong with a configuration, a line each.
 #[derive(Debug)]
 pub struct Problems(pub(super) Vec<String>);
@@ -25,18 +27,40 @@ impl Config {
                 problems.push(format!("{key} = {value}: {instead}"));
             }
         };
-        let Self { http, coalesce, retention, limits, upstream, .. } = self;
-        let open = !self.auth.keys.is_empty() || self.auth.insecure_open || http.listen.ip().is_loopback();
-        check(
-            open,
-            "http.listen",
-            &http.listen,
-            "whoever reaches this address could spend your provider's key. Add a key (`tokencast key` prints what to \
-             write under [[auth.keys]]), or listen on 127.0.0.1, or pass --insecure-open",
-        );
+        let Self { http, webtransport, coalesce, retention, limits, upstream, .. } = self;
+        let open = !self.auth.keys.is_empty() || self.auth.insecure_open;
+        let reach = [
+            ("http.listen", http.listen, true),
+            ("webtransport.listen", webtransport.listen, webtransport.enabled),
+        ];
+        for (key, listen, is_on) in reach {
+            check(
+                open || !is_on || listen.ip().is_loopback(),
+                key,
+                &listen,
+                "whoever reaches this address could spend your provider's key. Add a key (`tokencast key` prints what \
+                 to write under [[auth.keys]]), or listen on 127.0.0.1, or pass --insecure-open",
+            );
+        }
         if let Some(url) = &http.public_url {
             check(is_http(url), "http.public_url", url, "write an http:// or https:// URL");
         }
+        if let Some(url) = &webtransport.public_url {
+            check(url.scheme() == "https", "webtransport.public_url", url, "write an https:// URL");
+        }
+        check(
+            webtransport.certificate.is_some() == webtransport.key.is_some(),
+            "webtransport.certificate",
+            &if webtransport.certificate.is_some() { "a file" } else { "nothing" },
+            "write both webtransport.certificate and webtransport.key, or neither",
+        );
+        check(
+            (1..=ROTATE_S_MAX).contains(&webtransport.rotate_s),
+            "webtransport.rotate_s",
+            &webtransport.rotate_s,
+            "write 1 to 518400 (6 days): browsers take a certificate by its hash for 14 days, of which it is known for \
+             one such time and in use for another",
+        );
         for origin in &http.cors_origins {
             let parsed = origin.parse::<url::Url>();
             let is_origin = parsed.is_ok_and(|url| url.origin().ascii_serialization() == *origin);
@@ -56,6 +80,8 @@ impl Config {
             ("http.request_s", http.request_s),
             ("http.body_s", http.body_s),
             ("http.stalled_s", http.stalled_s),
+            ("webtransport.sessions_max", webtransport.sessions_max as u64),
+            ("webtransport.stalled_s", webtransport.stalled_s),
             ("coalesce.frame_bytes_max", coalesce.frame_bytes_max as u64),
             ("retention.ttl_s", retention.ttl_s),
             ("limits.memory_bytes_max", limits.memory_bytes_max as u64),

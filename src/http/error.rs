@@ -1,77 +1,26 @@
-//! The error table: what the core refuses, as a status, a stable code and a sentence that says what to do.
+//! Refusals as HTTP answers.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::auth::Denied;
-use crate::cast::durable::StorageError;
-use crate::cast::end::End;
-use crate::cast::hub::order::{AskError, Missing, Refused};
+pub(super) use crate::edge::refusal::Refusal as Error;
 
-/// An answer that is no success.
-#[derive(Debug)]
-pub(crate) struct Error {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    detail: Option<Value>,
+pub(super) fn method_not_allowed() -> Error {
+    Error::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path has no such method: the `allow` header names those that it has",
+    )
 }
 
-impl Error {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: None }
-    }
-
-    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, message)
-    }
-
-    pub(crate) fn with(mut self, detail: Value) -> Self {
-        self.detail = Some(detail);
-        self
-    }
-
-    /// A cursor that nobody can have: the log is shorter.
-    pub(crate) fn cursor_ahead(tail: u64, bytes: u64) -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            "cursor_ahead",
-            format!(
-                "the cursor is ahead of this stream, which has {tail} blocks: begin at or below detail.tail"
-            ),
-        )
-        .with(json!({ "tail": tail, "bytes": bytes }))
-    }
-
-    /// A stream that ended before its first byte.
-    pub(crate) fn empty(end: &End) -> Self {
-        let (reason, code) = end.why.wire();
-        let message = end.message.clone().unwrap_or_else(|| "the stream ended without a byte".into());
-        Self::new(StatusCode::BAD_GATEWAY, code.unwrap_or(reason), message).with(json!({ "end": end.wire() }))
-    }
-
-    /// What the journal did not take.
-    pub(crate) fn storage(error: &StorageError) -> Self {
-        Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_error", error.to_string())
-    }
-
-    pub(crate) fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "this path has no such method: the `allow` header names those that it has",
-        )
-    }
-
-    pub(crate) fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is nothing here: see docs/protocol.md for the paths",
-        )
-    }
+pub(super) fn not_found() -> Error {
+    Error::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing here: see docs/protocol.md for the paths",
+    )
 }
 
 impl IntoResponse for Error {
@@ -94,52 +43,5 @@ impl IntoResponse for Error {
             _ => {}
         }
         response
-    }
-}
-
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Self {
-        let (status, code) = match denied {
-            Denied::Nothing | Denied::UnknownKey => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Denied::BadTicket => (StatusCode::UNAUTHORIZED, "invalid_ticket"),
-            Denied::Expired => (StatusCode::UNAUTHORIZED, "ticket_expired"),
-            Denied::NotByTicket | Denied::NoStop => (StatusCode::FORBIDDEN, "forbidden"),
-        };
-        Self::new(status, code, denied.to_string())
-    }
-}
-
-impl From<Missing> for Error {
-    fn from(missing: Missing) -> Self {
-        let (status, code) = match &missing {
-            Missing::Unknown => (StatusCode::NOT_FOUND, "not_found"),
-            Missing::Gone => (StatusCode::GONE, "gone"),
-            Missing::Unreadable(_) => (StatusCode::INTERNAL_SERVER_ERROR, "storage_error"),
-        };
-        Self::new(status, code, missing.to_string())
-    }
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        let (status, code) = match &refused {
-            Refused::Ask(ask) => match ask {
-                AskError::UnknownProvider { .. } => (StatusCode::BAD_REQUEST, "unknown_provider"),
-                AskError::UnknownModel { .. } | AskError::NoModel => {
-                    (StatusCode::BAD_REQUEST, "unknown_model")
-                }
-                AskError::PathNotAllowed { .. } => (StatusCode::BAD_REQUEST, "path_not_allowed"),
-                AskError::BadRequest(_) => (StatusCode::BAD_REQUEST, "invalid_field"),
-                AskError::NoCredentials { .. } => (StatusCode::UNAUTHORIZED, "no_credentials"),
-            },
-            Refused::KeyMismatch => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch"),
-            Refused::IdConflict(_) => (StatusCode::CONFLICT, "id_conflict"),
-            Refused::IdUsed(_) => (StatusCode::CONFLICT, "id_used"),
-            Refused::KeyGone => (StatusCode::GONE, "gone"),
-            Refused::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            Refused::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
-            Refused::Storage(_) => (StatusCode::INSUFFICIENT_STORAGE, "storage_error"),
-        };
-        Self::new(status, code, refused.to_string())
     }
 }

@@ -1,6 +1,5 @@
 //! What every request passes: names and origins that are ours, a credential, a request id, a count.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -9,15 +8,17 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use secrecy::SecretString;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::debug;
 
+use super::App;
 use super::error::Error;
 use super::params::Params;
 use super::serve::Link;
-use super::{App, Config};
-use crate::auth::{Denied, Grant};
+use crate::auth::{Credential, Denied, Grant};
 use crate::crypto;
+use crate::edge::names::Names;
 use crate::telemetry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("tokencast-request-id");
@@ -31,21 +32,16 @@ impl FromRequestParts<App> for Granted {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let Ok(params) = Params::from_request_parts(parts, app).await;
-        let in_query = params.get("ticket")?;
-        let grant = match (parts.headers.get("tokencast-key"), bearer(&parts.headers), in_query) {
-            (Some(key), ..) => app.gate.grant(Some(key.to_str().map_err(|_| Denied::UnknownKey)?)),
-            // A page that follows a link has no header to set: its ticket counts.
-            (None, _, Some(ticket)) if app.gate.is_open() => app.gate.grant(Some(&ticket)),
-            (None, Some(credential), _) => app.gate.grant_by_authorization(credential),
-            (None, None, ticket) => app.gate.grant(ticket.as_deref()),
+        let header = |name| parts.headers.get(name);
+        let key = header("tokencast-key").map(|key| key.to_str().map_err(|_| Denied::UnknownKey));
+        let authorization = header("authorization").and_then(|value| value.to_str().ok());
+        let credential = Credential {
+            key: key.transpose()?.map(SecretString::from),
+            bearer: authorization.and_then(Credential::bearer_of).map(SecretString::from),
+            ticket: params.get("ticket")?.map(|ticket| SecretString::from(ticket.into_owned())),
         };
-        Ok(Self(grant?))
+        Ok(Self(app.gate.grant_to(&credential)?))
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, credential) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
 }
 
 /// Refuses names and origins that are not ours, and notes how the request was answered.
@@ -53,7 +49,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let id = crypto::hex(&crypto::random::<8>());
-    let mut response = match check(&app.config, &request) {
+    let mut response = match check(&app.names, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -66,10 +62,10 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-fn check(config: &Config, request: &Request) -> Result<(), Error> {
+fn check(names: &Names, request: &Request) -> Result<(), Error> {
     let host = host(request.uri(), request.headers());
     let local = request.extensions().get::<Link>().map(|link| link.local.ip());
-    if !host.as_ref().is_some_and(|host| is_ours(config, host.host(), local)) {
+    if !host.as_ref().is_some_and(|host| names.is_ours(host.host(), local)) {
         return Err(Error::new(
             StatusCode::MISDIRECTED_REQUEST,
             "host_not_allowed",
@@ -78,7 +74,7 @@ fn check(config: &Config, request: &Request) -> Result<(), Error> {
     }
     if changes_something(request.method())
         && let Some(origin) = request.headers().get(header::ORIGIN)
-        && !is_known_origin(config, origin, host.as_ref())
+        && !origin.to_str().is_ok_and(|origin| names.is_known_origin(origin, host.as_ref()))
     {
         return Err(Error::new(
             StatusCode::FORBIDDEN,
@@ -107,43 +103,16 @@ pub(super) fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     is_plain.then_some(host)
 }
 
-/// Loopback names, the address under which the connection arrived, and what the configuration names. A page that
-/// rebinds its own name to our address has another name.
-fn is_ours(config: &Config, host: &str, local: Option<IpAddr>) -> bool {
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = name.parse::<IpAddr>() {
-        return ip.is_loopback() || local == Some(ip) || is_configured(config, name);
-    }
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost") || is_configured(config, &name)
-}
-
-fn is_configured(config: &Config, name: &str) -> bool {
-    let public = config.public_url.as_ref().and_then(|url| url.host_str());
-    public.is_some_and(|host| host.trim_matches(['[', ']']) == name)
-        || config.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
-}
-
 fn changes_something(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Our own pages, and those of the configured origins.
-fn is_known_origin(config: &Config, origin: &HeaderValue, host: Option<&Authority>) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    let own = host.is_some_and(|host| {
-        origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()))
-    });
-    let public = config.public_url.as_ref().map(|url| url.origin().ascii_serialization());
-    own || public.as_deref() == Some(origin) || config.cors_origins.iter().any(|known| known == origin)
-}
-
 /// Answers pages of the configured origins, and none else.
-pub(super) fn cors(config: &Config) -> Option<CorsLayer> {
-    if config.cors_origins.is_empty() {
+pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
         return None;
     }
-    let origins = config.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     let header = HeaderName::from_static;
     let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

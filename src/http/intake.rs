@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use super::App;
 use super::error::Error;
 use super::gate::{self, Granted};
+use super::place;
 use crate::auth::Grant;
 use crate::cast::Cast;
 use crate::cast::hub::order::{Ask, Order, Started};
@@ -89,7 +90,7 @@ pub(super) async fn start(
     let body = read(&app, &headers, body).await?;
     let order = order(&app, &grant, &headers, key, parse(&body)?)?;
     let Started { cast, replayed } = app.hub.start(order).await?;
-    Ok(started(&app, &grant, &base_url(&app, &uri, &headers), &cast, replayed))
+    Ok(started(&app, &grant, &Bases::of(&app, &uri, &headers), &cast, replayed))
 }
 
 /// Only `application/json`, which no page can send from a foreign origin without asking first.
@@ -222,10 +223,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
     })
 }
 
-fn started(app: &App, grant: &Grant, base: &str, cast: &Cast, replayed: bool) -> Response {
+fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool) -> Response {
     let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
     let (ticket, expires_at) = app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime);
-    let url = format!("{base}/v1/streams/{}", cast.id());
+    let on = |base: &str| format!("{base}/v1/streams/{}", cast.id());
+    let url = on(&bases.http);
     let answer = json!({
         "id": cast.id(),
         "status": cast.status(),
@@ -235,9 +237,9 @@ fn started(app: &App, grant: &Grant, base: &str, cast: &Cast, replayed: bool) ->
             "events": format!("{url}/events"),
             "raw": format!("{url}/raw"),
             "text": format!("{url}/text"),
-            // Not there yet; the names are.
+            // Not there yet; the name is.
             "ui": null,
-            "webtransport": null,
+            "webtransport": bases.webtransport.as_deref().map(on),
         },
     });
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
@@ -253,14 +255,22 @@ fn started(app: &App, grant: &Grant, base: &str, cast: &Cast, replayed: bool) ->
     response
 }
 
-/// Where the caller finds us: `http.public_url`, else under the name that it used.
-fn base_url(app: &App, uri: &Uri, headers: &HeaderMap) -> String {
-    match &app.config.public_url {
-        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-        None => {
-            let host = gate::host(uri, headers)
-                .map_or_else(|| app.config.listen.to_string(), |host| host.to_string());
-            format!("http://{host}")
-        }
+/// Where the caller finds us: what the configuration says, else under the name that it used.
+struct Bases {
+    http: String,
+    webtransport: Option<String>,
+}
+
+impl Bases {
+    fn of(app: &App, uri: &Uri, headers: &HeaderMap) -> Self {
+        let http = match &app.names.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => {
+                let host = gate::host(uri, headers)
+                    .map_or_else(|| app.config.listen.to_string(), |host| host.to_string());
+                format!("http://{host}")
+            }
+        };
+        Self { http, webtransport: place::base(app, uri, headers) }
     }
 }

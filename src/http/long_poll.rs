@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
-use super::cursor::Begin;
 use super::error::Error;
 use super::params::Params;
 use crate::auth::Grant;
 use crate::cast::Cast;
 use crate::cast::hub::order::Missing;
+use crate::edge::cursor::Begin;
 use crate::view::View;
 use crate::view::events::{Bye, Snapshot};
 use crate::viewer::{Step, Viewer};
@@ -51,7 +51,7 @@ pub(super) async fn answer(
         // Once there is something to say, only what is there already is said with it.
         let until = if events.is_empty() { deadline } else { Instant::now() };
         match timeout_at(until, viewer.next()).await {
-            Ok(Step::Batch(bytes)) => {
+            Ok(Step::Batch { bytes, .. }) => {
                 events.extend_from_slice(&bytes);
                 if events.len() >= crate::viewer::BATCH_BYTES_MAX {
                     break;

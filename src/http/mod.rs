@@ -1,12 +1,12 @@
 //! The HTTP surface: extract, one core call, translate. docs/protocol.md is its specification.
 
-mod cursor;
 mod error;
 mod gate;
 mod intake;
 mod long_poll;
 mod ops;
 mod params;
+mod place;
 mod serve;
 mod streams;
 mod viewing;
@@ -14,23 +14,17 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 use url::Url;
 
 pub(crate) use self::ops::router as ops_router;
 pub(crate) use self::serve::{bind, serve};
-use crate::auth::{self, Grant};
-use crate::cast::Cast;
-use crate::cast::hub::Hub;
-use crate::cast::hub::order::Missing;
-use crate::cast::id::Id;
+use crate::edge::Edge;
 
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,42 +86,22 @@ impl Default for OpsConfig {
 
 /// What handlers work with; clones are the same.
 #[derive(Debug, Clone)]
-pub(crate) struct App(Arc<Parts>);
-
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) hub: Hub,
-    pub(crate) gate: auth::Gate,
-    /// A stream that was interrupted by a restart may have lost its last block: whoever has more than it is told the
-    /// end again.
-    pub(crate) may_lose: bool,
-    /// The longest time that a stream can run.
-    pub(crate) total: Duration,
-    /// Cancelled when viewers have to leave.
-    pub(crate) closing: CancellationToken,
+pub(crate) struct App {
+    config: Arc<Config>,
+    edge: Edge,
 }
 
 impl App {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
-    }
-
-    /// The cast of that name, if there is one that the grant reaches. All others look alike.
-    async fn find(&self, grant: &Grant, id: &str) -> Result<Cast, Missing> {
-        let id = Id::parse(id).map_err(|_| Missing::Unknown)?;
-        if !grant.reaches(&id) {
-            return Err(Missing::Unknown);
-        }
-        self.0.hub.find(&grant.tenant, &id).await
+    pub(crate) fn new(config: Config, edge: Edge) -> Self {
+        Self { config: Arc::new(config), edge }
     }
 }
 
 impl std::ops::Deref for App {
-    type Target = Parts;
+    type Target = Edge;
 
-    fn deref(&self) -> &Parts {
-        &self.0
+    fn deref(&self) -> &Edge {
+        &self.edge
     }
 }
 
@@ -138,16 +112,17 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}", get(streams::show).delete(streams::stop))
         .route("/v1/streams/{id}/events", get(viewing::events))
         .route("/v1/streams/{id}/raw", get(viewing::raw))
-        .route("/v1/streams/{id}/text", get(viewing::text));
-    let cors = gate::cors(&app.config);
+        .route("/v1/streams/{id}/text", get(viewing::text))
+        .route("/v1/webtransport", get(place::show));
+    let cors = gate::cors(&app.config.cors_origins);
     finish(routes, cors, app)
 }
 
 /// What every router of this gateway has: guards in front, our own errors behind.
 fn finish(routes: Router<App>, cors: Option<CorsLayer>, app: App) -> Router {
     let routes = routes
-        .fallback(async || error::Error::not_found())
-        .method_not_allowed_fallback(async || error::Error::method_not_allowed());
+        .fallback(async || error::not_found())
+        .method_not_allowed_fallback(async || error::method_not_allowed());
     // Behind the guard, which also guards and names the answers to preflights.
     let routes = match cors {
         Some(cors) => routes.layer(cors),

@@ -9,7 +9,6 @@ use axum::{Extension, http::HeaderMap};
 use bytes::{Buf, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::cursor::{Begin, Cursor};
 use super::error::Error;
 use super::gate::Granted;
 use super::params::{Name, Params, invalid};
@@ -20,13 +19,11 @@ use crate::cast::about::rfc3339;
 use crate::cast::block::Seq;
 use crate::cast::end::Why;
 use crate::cast::hub::order::Missing;
+use crate::edge::cursor::{Begin, Cursor};
 use crate::telemetry::{self, Resume};
 use crate::view::View;
 use crate::view::events::{Open, Snapshot};
-use crate::viewer::{Step, Viewer, retry_ms};
-
-const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
-const HEARTBEAT_MS_DEFAULT: u64 = 15_000;
+use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, Step, Viewer, retry_ms};
 
 /// `GET /v1/streams/{id}/events`
 pub(super) async fn events(
@@ -163,7 +160,7 @@ fn follow_from(
         }
         let why = loop {
             match viewer.next().await {
-                Step::Batch(mut bytes) => {
+                Step::Batch { mut bytes, .. } => {
                     bytes.advance(std::mem::take(&mut skip));
                     flushed = count(&link);
                     yield Ok(bytes);

@@ -78,6 +78,11 @@ impl<'a> Snapshot<'a> {
         Self { upto: log.tail(), choices: &log.fold().choices, usage: log.fold().usage }
     }
 
+    /// The block that it reaches to: the cursor behind it.
+    pub fn upto(&self) -> Seq {
+        self.upto
+    }
+
     /// Writes the event and gives the cursor behind it.
     pub fn sse(&self, out: &mut Vec<u8>) -> Seq {
         sse(out, Some(self.upto), "snapshot", self);
@@ -108,7 +113,7 @@ impl Bye {
 
 /// Merges the adjacent deltas of one channel and finds each event's id: the block that it completes, unless the next
 /// event is from that block, too.
-fn each(part: &Part<'_>, mut write: impl FnMut(Option<Seq>, &Wire<'_>)) {
+pub(super) fn each(part: &Part<'_>, mut write: impl FnMut(Option<Seq>, &Wire<'_>)) {
     let mut from = part.from;
     let mut events = part.events.iter().peekable();
     let mut merged;
@@ -131,13 +136,13 @@ fn each(part: &Part<'_>, mut write: impl FnMut(Option<Seq>, &Wire<'_>)) {
 }
 
 /// An event as it stands on the wire.
-struct Wire<'a> {
+pub(super) struct Wire<'a> {
     from: Seq,
     event: &'a Event,
 }
 
 impl Wire<'_> {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self.event {
             Event::Meta { .. } => "meta",
             Event::Prose { kind: Prose::Text, .. } => "text",

@@ -1,6 +1,7 @@
 //! Renderings of the log for the wire, kept as contiguous bytes by the log itself.
 
 pub mod events;
+pub mod msgpack;
 pub mod text;
 
 use crate::cast::log::Source;
@@ -12,6 +13,8 @@ pub enum View {
     Events,
     /// The native view as members of a JSON array, for long-polls.
     Poll,
+    /// The native view as MessagePack records.
+    Packed,
     /// The provider's bytes, not one more.
     Raw,
     /// The text of choice 0 and nothing else.
@@ -23,6 +26,7 @@ impl View {
         match self {
             View::Events => Source::Rendered(&events::Sse),
             View::Poll => Source::Rendered(&events::Poll),
+            View::Packed => Source::Rendered(&msgpack::Packed),
             View::Raw => Source::Raw,
             View::Text => Source::Rendered(&text::Text),
         }
@@ -32,6 +36,7 @@ impl View {
         match self {
             View::Events => "events",
             View::Poll => "poll",
+            View::Packed => "packed",
             View::Raw => "raw",
             View::Text => "text",
         }

@@ -23,7 +23,7 @@ async fn step(viewer: &mut Viewer) -> (u64, String) {
     };
     let said = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let step = match step {
-        Step::Batch(bytes) => said(&bytes),
+        Step::Batch { bytes, .. } => said(&bytes),
         Step::Heartbeat => "heartbeat".into(),
         Step::End { bytes, end } => format!("{} {}", end.why.reason(), said(&bytes)).trim().into(),
         Step::Bye(bye) => bye.code.into(),

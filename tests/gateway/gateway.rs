@@ -31,13 +31,12 @@ impl Journal {
     pub(crate) const ALL: [Self; 2] = [Self::Memory, Self::Sqlite];
 
     fn configure(self, config: &mut Config) {
-        match self {
-            Self::Memory => config.journal.mode = Mode::Memory,
-            Self::Sqlite => {
-                config.journal.mode = Mode::Sqlite;
-                config.journal.path = directory().join("test.db");
-            }
-        }
+        config.journal.mode = match self {
+            Self::Memory => Mode::Memory,
+            Self::Sqlite => Mode::Sqlite,
+        };
+        // Keys and certificates stand beside it, whether it is there or not.
+        config.journal.path = directory().join("test.db");
     }
 }
 
@@ -91,7 +90,7 @@ pub(crate) fn config(journal: Journal, base_url: &str) -> Config {
     let mut config = Config::default();
     config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.ops.listen = config.http.listen;
-    config.webtransport.enabled = false;
+    config.webtransport.listen = config.http.listen;
     config.providers = vec![
         serde_json::from_value(json!({ "name": "test", "dialect": "openai", "base_url": base_url }))
             .expect("a provider"),
@@ -118,8 +117,7 @@ impl Gateway {
     pub(crate) fn start_with(config: Config, variables: &[(&str, &str)]) -> Self {
         let variables: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let in_file = config.journal.mode == Mode::Sqlite;
-        let data = config.journal.path.parent().filter(|_| in_file).map(|path| Data(path.to_owned()));
+        let data = config.journal.path.parent().map(|path| Data(path.to_owned()));
         let server = Server::start(config, |name| variables.get(name).cloned()).expect("free ports");
         Self { http: server.http(), ops: server.ops(), server, _data: data }
     }

@@ -8,6 +8,7 @@
 mod fold;
 mod gateway;
 mod http;
+mod packed;
 mod provider;
 mod says;
 mod viewing;
@@ -20,5 +21,6 @@ mod exact;
 mod lines;
 mod once;
 mod ops;
+mod session;
 mod stop;
 mod who;

@@ -68,6 +68,7 @@ async fn every_metric_is_there_and_its_labels_are_bounded() {
         "reason",
         "code",
         "cause",
+        "direction",
         "outcome",
         "route",
         "version",

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use serde_json::Value;
+use wtransport::Connection;
 
-use crate::http::{Body, Call, Over, Protocol};
+use crate::http::{Body, Call, Over, Protocol, within};
+use crate::packed::{Place, Record, Records};
 
 /// How a viewer is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +16,16 @@ pub(crate) enum Transport {
     SseH1,
     SseH2,
     LongPoll,
+    Quic,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 3] = [Self::SseH1, Self::SseH2, Self::LongPoll];
+    pub(crate) const ALL: [Self; 4] = [Self::SseH1, Self::SseH2, Self::LongPoll, Self::Quic];
 
+    /// What other calls are made by, beside viewers of this kind.
     pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::SseH1 | Self::LongPoll => Protocol::H1,
+            Self::SseH1 | Self::LongPoll | Self::Quic => Protocol::H1,
             Self::SseH2 => Protocol::H2,
         }
     }
@@ -51,8 +55,24 @@ pub(crate) struct Viewing {
 
 #[derive(Debug)]
 enum Kind {
-    Sse { body: Body, lines: Lines },
-    Poll { addr: SocketAddr, target: String, queue: VecDeque<Event>, cursor: Option<u64>, over: bool },
+    Sse {
+        body: Body,
+        lines: Lines,
+    },
+    Poll {
+        addr: SocketAddr,
+        target: String,
+        queue: VecDeque<Event>,
+        cursor: Option<u64>,
+        over: bool,
+    },
+    /// The session lives as long as the viewer.
+    Packed {
+        records: Records,
+        queue: VecDeque<Event>,
+        is_over: bool,
+        _session: Connection,
+    },
 }
 
 impl Viewing {
@@ -82,6 +102,14 @@ impl Viewing {
                 cursor: None,
                 over: false,
             },
+            Transport::Quic => {
+                let place = Place::of(addr).await;
+                // The same target, but for the last part of its path.
+                let session = place.connect(&target.replacen("/events", "", 1)).await.expect("a session");
+                let stream = within("a stream", session.accept_uni()).await.expect("a stream");
+                let records = Records::new(stream, cut_after);
+                Kind::Packed { records, queue: VecDeque::new(), is_over: false, _session: session }
+            }
         };
         let mut this = Self {
             kind,
@@ -98,6 +126,16 @@ impl Viewing {
             assert_eq!(event.name, "open", "the first event of every connection");
             (this.open, this.open_id) = (Some(event.data), event.id);
             assert!(this.retry_ms.is_some(), "retry stands in the first block");
+        }
+        if let Kind::Packed { records, .. } = &mut this.kind
+            && let Some(record) = records.next().await
+        {
+            let Record::Header(mut header) = record else { panic!("no header but {record:?}") };
+            let mut take = |name: &str| header.as_object_mut().expect("a map").remove(name);
+            assert_eq!((take("version"), take("subscription")), (Some(1.into()), Some(0.into())));
+            this.retry_ms = take("retry_ms").and_then(|ms| ms.as_u64());
+            assert!(this.retry_ms.is_some());
+            (this.open_id, this.open) = (header["after"].as_u64(), Some(header));
         }
         this
     }
@@ -132,6 +170,30 @@ impl Viewing {
                             return None;
                         }
                         Err(Over::Broken) => panic!("the view broke off"),
+                    }
+                }
+                Kind::Packed { records, queue, is_over, .. } => {
+                    if let Some(event) = queue.pop_front() {
+                        return Some(event);
+                    }
+                    let Some(record) = records.next().await else {
+                        self.was_cut = records.was_cut;
+                        assert!(self.was_cut || *is_over, "a FIN without END, ERROR or BYE");
+                        return None;
+                    };
+                    assert!(!*is_over, "something behind the end: {record:?}");
+                    match record {
+                        Record::Frame(events) => queue.extend(events),
+                        Record::Heartbeat => self.heartbeats += 1,
+                        Record::End(event) => {
+                            *is_over = true;
+                            return Some(event);
+                        }
+                        Record::Bye(data) => {
+                            *is_over = true;
+                            return Some(Event { id: None, name: "bye".into(), data });
+                        }
+                        Record::Header(_) | Record::Error(_) => panic!("{record:?}"),
                     }
                 }
                 Kind::Poll { addr, target, queue, cursor, over } => {

@@ -19,7 +19,7 @@ use crate::journal::memory::Memory;
 use crate::view::View;
 use crate::view::events::Sse;
 
-const VIEWS: [View; 4] = [View::Events, View::Poll, View::Raw, View::Text];
+const VIEWS: [View; 5] = [View::Events, View::Packed, View::Poll, View::Raw, View::Text];
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -178,6 +178,7 @@ impl World {
             View::Raw => is_prefix(&seat.said, &self.model.raw(seat.begin), is_whole),
             View::Text => is_prefix(&seat.said, self.model.text(seat.begin).as_bytes(), is_whole),
             View::Events => is_prefix(&parse_sse(&seat.said), &self.model.events(seat.begin), is_whole),
+            View::Packed => is_prefix(&parse_packed(&seat.said), &self.model.events(seat.begin), is_whole),
             View::Poll => is_prefix(&parse_poll(&seat.said), &self.model.events(seat.begin), is_whole),
         }
         let Some(end) = seat.end else { return };
@@ -185,8 +186,9 @@ impl World {
         let data = match seat.view {
             View::Raw | View::Text => return assert!(end.is_empty()),
             View::Poll => serde_json::from_slice(&end).unwrap(),
-            View::Events => {
-                let said = parse_sse(&end).pop().expect("the end is an event");
+            View::Events | View::Packed => {
+                let parse = if seat.view == View::Events { parse_sse } else { parse_packed };
+                let said = parse(&end).pop().expect("the end is an event");
                 assert_eq!((said.id, said.event.as_str()), (Some(self.model.tail() + 1), "end"));
                 said.data
             }
@@ -260,6 +262,28 @@ fn parse_poll(bytes: &[u8]) -> Vec<Said> {
         data: said["data"].take(),
     };
     members.into_iter().map(parse).collect()
+}
+
+/// Records, each with its length: frames, and the end.
+fn parse_packed(bytes: &[u8]) -> Vec<Said> {
+    let (mut rest, mut said) = (bytes, Vec::new());
+    while let Some((len, more)) = rest.split_first_chunk() {
+        let (record, more) = more.split_at(u32::from_be_bytes(*len) as usize);
+        rest = more;
+        let (kind, content): (u8, Value) = rmp_serde::from_slice(record).unwrap();
+        let events = match (kind, content) {
+            (1, Value::Array(events)) if !events.is_empty() => events,
+            (5, end) => vec![end],
+            other => panic!("{other:?}"),
+        };
+        said.extend(events.into_iter().map(|mut event| Said {
+            id: event[0].as_u64(),
+            event: event[1].as_str().unwrap().into(),
+            data: event[2].take(),
+        }));
+    }
+    assert!(rest.is_empty());
+    said
 }
 
 proptest! {

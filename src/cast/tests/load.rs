@@ -26,7 +26,7 @@ async fn viewers_at_full_speed_miss_nothing() {
                 let mut said = Vec::new();
                 loop {
                     match viewer.next().await {
-                        Step::Batch(bytes) => said.extend_from_slice(&bytes),
+                        Step::Batch { bytes, .. } => said.extend_from_slice(&bytes),
                         Step::End { .. } => return (cursor, String::from_utf8(said).unwrap()),
                         other => panic!("{other:?}"),
                     }

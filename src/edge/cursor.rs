@@ -1,11 +1,9 @@
 //! Where a viewer wants to begin: `Last-Event-ID`, else `?after=N`, else `?from=live`.
 
-use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::request::Parts;
 
-use super::error::Error;
-use super::params::{Params, digits};
+use super::query::{Query, digits};
+use super::refusal::Refusal;
 use crate::cast::Cast;
 use crate::cast::block::Seq;
 use crate::telemetry::{self, Resume};
@@ -15,25 +13,33 @@ const CURSOR_MAX: u64 = (1 << 53) - 1;
 
 /// What a request says about its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     after: Option<Seq>,
     live: bool,
 }
 
 /// Where a viewing begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
+pub(crate) enum Begin {
     After(Seq),
     /// The viewer has seen everything, the end included.
     Over(Seq),
 }
 
 impl Cursor {
+    /// Of a message that says it outright.
+    pub(crate) fn new(after: Option<Seq>, live: bool) -> Result<Self, Refusal> {
+        match after {
+            Some(after) if after > CURSOR_MAX => Err(too_large("after")),
+            after => Ok(Self { after, live }),
+        }
+    }
+
     /// Of a request whose headers count (`Last-Event-ID` wins), or whose query alone does.
-    pub(super) fn read(params: &Params, headers: Option<&HeaderMap>) -> Result<Self, Error> {
-        let in_query = params.get("after").map_err(|_| invalid("after: give it once"))?;
+    pub(crate) fn read(query: &Query, headers: Option<&HeaderMap>) -> Result<Self, Refusal> {
+        let in_query = query.get("after").map_err(|_| invalid("after: give it once"))?;
         let in_query = in_query.map(|text| parse("after", &text)).transpose()?;
-        let live = match params.get("from").map_err(|_| invalid("from: give it once"))?.as_deref() {
+        let live = match query.get("from").map_err(|_| invalid("from: give it once"))?.as_deref() {
             None => false,
             Some("live") => true,
             Some(_) => return Err(invalid("from: write `from=live`, or `after=N`")),
@@ -43,12 +49,12 @@ impl Cursor {
     }
 
     /// Whether the viewer begins at the beginning, or at no place of its own.
-    pub(super) fn is_fresh(self) -> bool {
+    pub(crate) fn is_fresh(self) -> bool {
         self.after.is_none_or(|after| after == 0)
     }
 
     /// Where this is in the log; ahead of it is an error.
-    pub(super) fn locate(self, cast: &Cast) -> Result<Begin, Error> {
+    pub(crate) fn locate(self, cast: &Cast) -> Result<Begin, Refusal> {
         // In the log itself: what wakes viewers may not have heard yet of a block that this one has seen.
         let (tail, ended) = cast.inspect(|now| (now.log.tail(), now.log.end().is_some()));
         let Some(after) = self.after else {
@@ -65,11 +71,11 @@ impl Cursor {
             return Ok(Begin::Over(tail));
         }
         telemetry::resumed(Resume::Ahead);
-        Err(Error::cursor_ahead(tail, cast.offset(tail)))
+        Err(Refusal::cursor_ahead(tail, cast.offset(tail)))
     }
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Error> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Refusal> {
     let mut values = headers.get_all("last-event-id").iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -82,25 +88,17 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Error> {
     }
 }
 
-fn parse(name: &str, text: &str) -> Result<Seq, Error> {
+fn parse(name: &str, text: &str) -> Result<Seq, Refusal> {
     let cursor = digits(text).filter(|cursor| *cursor <= CURSOR_MAX);
-    cursor.ok_or_else(|| {
-        invalid(format!(
-            "{name}: write the id of the last event that you have, in digits only, at most {CURSOR_MAX}"
-        ))
-    })
+    cursor.ok_or_else(|| too_large(name))
 }
 
-fn invalid(message: impl Into<String>) -> Error {
-    Error::bad_request("invalid_cursor", message)
+fn too_large(name: &str) -> Refusal {
+    invalid(format!(
+        "{name}: write the id of the last event that you have, in digits only, at most {CURSOR_MAX}"
+    ))
 }
 
-/// The cursor of a native viewer: header and query count.
-impl<S: Sync> FromRequestParts<S> for Cursor {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let Ok(params) = Params::from_request_parts(parts, state).await;
-        Self::read(&params, Some(&parts.headers))
-    }
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::bad_request("invalid_cursor", message)
 }

@@ -1,0 +1,469 @@
+//! Everything that can happen to one session. One task writes all of its streams.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use secrecy::SecretString;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+use wtransport::{Connection, SendStream};
+
+use super::codes::Code;
+use super::control::{Reply, Request, Subscribe};
+use super::inbound::{self, Heard};
+use super::pace::ACK_BYTES;
+use super::subscription::{Event, Followed, Opened, Subscription, open_stream};
+use crate::auth::Credential;
+use crate::cast::about::rfc3339;
+use crate::cast::end::Why;
+use crate::cast::hub::order::Missing;
+use crate::edge::Edge;
+use crate::edge::cursor::{Begin, Cursor};
+use crate::edge::query::{Query, invalid};
+use crate::edge::refusal::Refusal;
+use crate::tasks::Tasks;
+use crate::telemetry::{self, Resume};
+use crate::view::View;
+use crate::view::events::{Open, Snapshot};
+use crate::view::msgpack;
+use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, Viewer, retry_ms};
+
+/// Subscriptions of one session at a time.
+const SUBSCRIPTIONS_MAX: usize = 64;
+/// Numbers of subscriptions are below this.
+const NUMBER_END: u32 = 1 << 31;
+/// Until a session that follows many has said hello.
+const HELLO_WITHIN: Duration = Duration::from_secs(3);
+/// How long a client may take to close a session in which everything was said.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long the last words may take.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+const HELLO_FIRST: &str = "say hello first, within 3 s";
+/// Answers that a client has not taken; beyond it nothing more is heard from it.
+const ANSWERS_BYTES_MAX: usize = 64 * 1024;
+
+/// What all sessions of an endpoint share.
+#[derive(Debug, Clone)]
+pub(super) struct Around {
+    pub(super) edge: Edge,
+    /// How long a client may take nothing.
+    pub(super) stalled: Duration,
+    pub(super) tasks: Tasks,
+    /// Cancelled when sessions end as soon as they have nothing more to say.
+    pub(super) stop: CancellationToken,
+}
+
+/// What a CONNECT asked for.
+#[derive(Debug)]
+pub(super) struct Want {
+    /// The one stream that the session is about.
+    pub(super) stream: Option<String>,
+    pub(super) query: Query,
+    pub(super) credential: Credential,
+}
+
+/// One session.
+pub(super) struct Session {
+    connection: Connection,
+    around: Around,
+    credential: Credential,
+    subscriptions: BTreeMap<u32, Subscription>,
+    /// Who may write first, so that it is not always the same one.
+    turn: u32,
+    answers: Option<Answers>,
+    greeted: bool,
+    /// The subscription that nobody had to ask for.
+    implicit: Option<u32>,
+    /// When the session is closed, or given up.
+    ends_at: Option<Instant>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// What a session does next.
+enum Next {
+    Happened(u32, Event),
+    /// Something has taken too long.
+    Late,
+}
+
+/// Our side of the control stream.
+struct Answers {
+    stream: SendStream,
+    queued: Bytes,
+}
+
+/// The stream that is asked for, and how.
+struct Ask {
+    number: u32,
+    stream: String,
+    cursor: Cursor,
+    snapshot: bool,
+    heartbeat: Duration,
+    credential: Credential,
+}
+
+impl Session {
+    pub(super) fn new(connection: Connection, around: Around, want: Want) -> Self {
+        let Want { stream, query, credential } = want;
+        let mut session = Self {
+            connection,
+            around,
+            credential,
+            subscriptions: BTreeMap::new(),
+            turn: 0,
+            answers: None,
+            greeted: false,
+            implicit: stream.is_some().then_some(0),
+            ends_at: None,
+            alarm: Box::pin(sleep_until(Instant::now())),
+        };
+        match stream {
+            Some(stream) => session.follow_one(stream, &query),
+            None => session.ends_at = Some(Instant::now() + HELLO_WITHIN),
+        }
+        session
+    }
+
+    pub(super) async fn run(mut self) {
+        let (listening, mut inbox) = inbound::listen(self.connection.clone());
+        let _listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
+        let stop = self.around.stop.clone();
+        let mut is_leaving = false;
+        let code = loop {
+            if is_leaving && self.subscriptions.is_empty() {
+                self.say(&Reply::Bye { code: "draining", retry_ms: retry_ms(true) });
+                break Code::Draining;
+            }
+            let is_heard = self.hears();
+            let ended = tokio::select! {
+                biased;
+                next = poll_fn(|context| self.poll(context)) => match next {
+                    Next::Happened(number, event) => self.happened(number, event),
+                    Next::Late => self.late(),
+                },
+                heard = inbox.recv(), if is_heard => match heard {
+                    Some(heard) => self.hear(heard),
+                    // The client has closed it, or is gone.
+                    None => return,
+                },
+                () = stop.cancelled(), if !is_leaving => {
+                    is_leaving = true;
+                    None
+                }
+            };
+            if let Some(code) = ended {
+                break code;
+            }
+        };
+        self.close(code).await;
+    }
+
+    /// Writes what is ready, everywhere, before anything else is done.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        if let Some(answers) = &mut self.answers {
+            let _ = answers.poll(context);
+        }
+        let first = self.turn;
+        self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
+        for range in [first..NUMBER_END, 0..first] {
+            for (number, subscription) in self.subscriptions.range_mut(range) {
+                if let Poll::Ready(event) = subscription.poll(context) {
+                    return Poll::Ready(Next::Happened(*number, event));
+                }
+            }
+        }
+        // Only now is it known who is stuck.
+        let Some(at) = self.late_at() else { return Poll::Pending };
+        if self.alarm.deadline() != at {
+            self.alarm.as_mut().reset(at);
+        }
+        self.alarm.as_mut().poll(context).map(|()| Next::Late)
+    }
+
+    /// Whether there is room for the answers to what the client says.
+    fn hears(&self) -> bool {
+        self.answers.as_ref().is_none_or(|answers| answers.queued.len() < ANSWERS_BYTES_MAX)
+    }
+
+    /// When something has taken too long.
+    fn late_at(&self) -> Option<Instant> {
+        let stalled = self.around.stalled;
+        let stuck = self.subscriptions.values().filter_map(|one| one.gives_up_at(stalled)).min();
+        [self.ends_at, stuck].into_iter().flatten().min()
+    }
+
+    fn late(&mut self) -> Option<Code> {
+        let now = Instant::now();
+        if self.ends_at.is_some_and(|at| at <= now) {
+            let is_done = self.implicit.is_some();
+            return Some(if is_done { Code::Done } else { self.fail("hello_expected", HELLO_FIRST) });
+        }
+        let stalled = self.around.stalled;
+        for subscription in self.subscriptions.values_mut() {
+            if subscription.gives_up_at(stalled).is_some_and(|at| at <= now) {
+                debug!("a subscription takes nothing, and is given up");
+                subscription.give_up();
+            }
+        }
+        None
+    }
+
+    fn happened(&mut self, number: u32, event: Event) -> Option<Code> {
+        let is_asked_for = self.implicit != Some(number);
+        match event {
+            Event::Subscribed { stream, after, tail, status } => {
+                if is_asked_for {
+                    let stream = &stream;
+                    self.say(&Reply::Subscribed { subscription: number, stream, after, tail, status });
+                }
+            }
+            Event::Refused(refusal) => {
+                self.subscriptions.remove(&number);
+                if is_asked_for {
+                    self.refuse(&refusal, Some(number));
+                }
+            }
+            Event::Over => {
+                self.subscriptions.remove(&number);
+            }
+        }
+        if self.implicit.is_some() && self.subscriptions.is_empty() {
+            self.ends_at = Some(Instant::now() + LINGER);
+        }
+        None
+    }
+
+    fn hear(&mut self, heard: Heard) -> Option<Code> {
+        let request = match heard {
+            Heard::Control(stream) => {
+                self.answers = Some(Answers { stream, queued: Bytes::new() });
+                return None;
+            }
+            Heard::Bad(bad) if bad.code() == "unknown_message" && self.greeted => {
+                self.refuse(&Refusal::bad_request(bad.code(), bad.to_string()), None);
+                return None;
+            }
+            Heard::Bad(bad) => return Some(self.fail(bad.code(), &bad.to_string())),
+            Heard::Message(request) => request,
+        };
+        match request {
+            Request::Hello { version } if version != msgpack::VERSION => {
+                let message = format!("this gateway speaks version {}", msgpack::VERSION);
+                return Some(self.fail("unsupported_version", &message));
+            }
+            Request::Hello { .. } => {
+                self.greeted = true;
+                if self.implicit.is_none() {
+                    self.ends_at = None;
+                }
+                self.say(&Reply::Welcome {
+                    version: msgpack::VERSION,
+                    subscriptions_max: SUBSCRIPTIONS_MAX,
+                    ack_bytes: ACK_BYTES,
+                    heartbeat_ms: HEARTBEAT_MS_DEFAULT,
+                });
+            }
+            _ if !self.greeted => return Some(self.fail("hello_expected", HELLO_FIRST)),
+            Request::Subscribe(subscribe) => {
+                let number = subscribe.subscription;
+                if let Err(refusal) = self.subscribe(subscribe) {
+                    self.refuse(&refusal, Some(number));
+                }
+            }
+            Request::Unsubscribe { subscription } => {
+                if let Some(known) = self.subscriptions.get_mut(&subscription)
+                    && !known.leave("unsubscribed")
+                {
+                    self.subscriptions.remove(&subscription);
+                }
+            }
+            Request::Ack { subscription, seq } => {
+                // It may have ended meanwhile.
+                if let Some(known) = self.subscriptions.get_mut(&subscription) {
+                    known.acknowledged(seq);
+                }
+            }
+            Request::Ping { t } => self.say(&Reply::Pong { t }),
+            Request::Stop { subscription } => {
+                if let Err(refusal) = self.stop(subscription) {
+                    self.refuse(&refusal, Some(subscription));
+                }
+            }
+        }
+        None
+    }
+
+    fn stop(&self, number: u32) -> Result<(), Refusal> {
+        let known = self.subscriptions.get(&number).and_then(|one| one.stoppable.as_ref());
+        let (cast, grant) = known.ok_or_else(|| {
+            Refusal::bad_request("unknown_subscription", "there is no such subscription: subscribe first")
+        })?;
+        grant.stop()?;
+        cast.stop(Why::Stopped);
+        Ok(())
+    }
+
+    /// Follows the stream that the session's URL names.
+    fn follow_one(&mut self, stream: String, query: &Query) {
+        let asked = (|| {
+            Ok(Ask {
+                number: 0,
+                stream,
+                cursor: Cursor::read(query, None)?,
+                snapshot: query.flag("snapshot")?,
+                heartbeat: heartbeat(query.number("heartbeat_ms", HEARTBEAT_MS)?),
+                credential: self.credential.clone(),
+            })
+        })();
+        let (connection, edge) = (self.connection.clone(), self.around.edge.clone());
+        self.subscriptions.insert(
+            0,
+            Subscription::new(async move {
+                let followed = match asked {
+                    Ok(ask) => follow(&connection, &edge, ask).await,
+                    Err(refusal) => Err(refusal),
+                };
+                match followed {
+                    Ok(opened) => Ok(opened),
+                    Err(Refusal { code, message, detail, .. }) => {
+                        let head = msgpack::error(code, &message, detail.as_ref()).into();
+                        Ok(Opened { stream: open_stream(&connection).await?, head, followed: None })
+                    }
+                }
+            }),
+        );
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Refusal> {
+        let Subscribe { subscription: number, stream, after, from, snapshot, heartbeat_ms, ticket } =
+            subscribe;
+        if number >= NUMBER_END {
+            return Err(invalid("subscription", "write a number below 2^31"));
+        }
+        if self.subscriptions.contains_key(&number) {
+            let message = "this number is in use: choose another one";
+            return Err(Refusal::bad_request("subscription_in_use", message));
+        }
+        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            let message =
+                format!("a session has at most {SUBSCRIPTIONS_MAX} subscriptions: open another one");
+            return Err(Refusal::too_many_subscriptions(message));
+        }
+        let is_live = match from.as_deref() {
+            None => false,
+            Some("live") => true,
+            Some(_) => return Err(invalid("from", "write `live`, or `after`")),
+        };
+        if heartbeat_ms.is_some_and(|ms| !HEARTBEAT_MS.contains(&ms)) {
+            let (least, most) = (HEARTBEAT_MS.start(), HEARTBEAT_MS.end());
+            return Err(invalid("heartbeat_ms", &format!("write a whole number from {least} to {most}")));
+        }
+        let credential = match ticket {
+            Some(ticket) => Credential { ticket: Some(SecretString::from(ticket)), ..Credential::default() },
+            None => self.credential.clone(),
+        };
+        let ask = Ask {
+            number,
+            stream,
+            cursor: Cursor::new(after, is_live)?,
+            snapshot: snapshot.unwrap_or_default(),
+            heartbeat: heartbeat(heartbeat_ms),
+            credential,
+        };
+        let (connection, edge) = (self.connection.clone(), self.around.edge.clone());
+        let opening = async move { follow(&connection, &edge, ask).await };
+        self.subscriptions.insert(number, Subscription::new(opening));
+        self.ends_at = None;
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, subscription: Option<u32>) {
+        let Refusal { code, message, detail, .. } = refusal;
+        self.say(&Reply::Error { code, message, detail: detail.as_ref(), subscription });
+    }
+
+    /// Tells what the session does not survive.
+    fn fail(&mut self, code: &str, message: &str) -> Code {
+        self.say(&Reply::Error { code, message, detail: None, subscription: None });
+        self.say(&Reply::Bye { code, retry_ms: 0 });
+        Code::Protocol
+    }
+
+    fn say(&mut self, reply: &Reply<'_>) {
+        if let Some(answers) = &mut self.answers {
+            let mut queued = Vec::from(std::mem::take(&mut answers.queued));
+            reply.write(&mut queued);
+            answers.queued = queued.into();
+        }
+    }
+
+    /// Closes the session once its last words have arrived, or cannot.
+    async fn close(mut self, code: Code) {
+        if let Some(mut answers) = self.answers.take() {
+            let said = timeout(LAST_WORDS_WITHIN, async {
+                poll_fn(|context| answers.poll(context)).await;
+                let _ = answers.stream.quic_stream_mut().finish();
+                let _ = answers.stream.quic_stream().stopped().await;
+                // A page that is told so closes by itself, and sees no error then.
+                self.connection.closed().await;
+            });
+            let _ = said.await;
+        }
+        self.connection.close(code.wire(), b"");
+    }
+}
+
+impl Answers {
+    /// Writes what the client takes; ready when there is nothing left to write.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !self.queued.is_empty() {
+            let mut chunks = [std::mem::take(&mut self.queued)];
+            let written = pin!(self.stream.quic_stream_mut().write_chunks(&mut chunks)).poll(context);
+            [self.queued] = chunks;
+            if ready!(written).is_err() {
+                // Nobody wants to hear it.
+                self.queued.clear();
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Finds the stream and opens the way to the client.
+async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Result<Opened, Refusal> {
+    let Ask { number, stream, cursor, snapshot, heartbeat, credential } = ask;
+    let grant = edge.gate.grant_to(&credential)?;
+    let found = edge.find(&grant, &stream).await;
+    if matches!(found, Err(Missing::Gone)) && !cursor.is_fresh() {
+        telemetry::resumed(Resume::Gone);
+    }
+    let cast = found?;
+    let (after, mut seen) = match cursor.locate(&cast)? {
+        Begin::After(after) => (after, after),
+        // The end is all that there is to tell, once more.
+        Begin::Over(tail) => (tail + 1, tail),
+    };
+    let way = open_stream(connection).await?;
+    let (status, tail) = (cast.status(), cast.tail());
+    let started_at = rfc3339(cast.about().started_ms);
+    let open = Open { stream: &stream, after, tail, status, started_at };
+    let mut head = msgpack::header(number, &open, retry_ms(edge.hub.draining().is_cancelled()));
+    if snapshot && cursor.is_fresh() {
+        seen = cast.inspect(|now| msgpack::snapshot(&Snapshot::of(now.log), &mut head));
+    }
+    let viewer = Viewer::new(cast.clone(), View::Packed, seen, "webtransport", edge.closing.clone())
+        .with_heartbeat(heartbeat)
+        .until(grant.expires);
+    let followed = Followed { viewer, cast, grant, after, tail };
+    Ok(Opened { stream: way, head: head.into(), followed: Some(followed) })
+}
+
+fn heartbeat(ms: Option<u64>) -> Duration {
+    Duration::from_millis(ms.unwrap_or(HEARTBEAT_MS_DEFAULT))
+}

@@ -1,0 +1,238 @@
+//! A viewer and the unidirectional stream that it fills. Polled by its session, so that whatever is ready in one wake
+//! leaves in one packet.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
+use tokio_stream::Stream;
+use wtransport::{Connection, SendStream};
+
+use super::codes::Code;
+use super::pace::Pace;
+use crate::auth::Grant;
+use crate::cast::Cast;
+use crate::cast::block::Seq;
+use crate::edge::refusal::Refusal;
+use crate::telemetry;
+use crate::view::events::Bye;
+use crate::view::msgpack;
+use crate::viewer::{Step, Viewer};
+
+/// Streams that a client allows at once are credit of its own; without any this is how long to wait for some.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+/// How long the last bytes may take to be acknowledged before the session goes on without.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(5);
+
+type Opening = Pin<Box<dyn Future<Output = Result<Opened, Refusal>> + Send>>;
+type Steps = Pin<Box<dyn Stream<Item = Step> + Send>>;
+type Arriving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A subscription that stands: where it writes, and what.
+pub(super) struct Opened {
+    pub(super) stream: SendStream,
+    /// The first records.
+    pub(super) head: Bytes,
+    /// Everything behind them. `None` when there is nothing: the head says why.
+    pub(super) followed: Option<Followed>,
+}
+
+/// The stream that is followed, and where from.
+pub(super) struct Followed {
+    pub(super) viewer: Viewer,
+    pub(super) cast: Cast,
+    pub(super) grant: Grant,
+    pub(super) after: Seq,
+    pub(super) tail: Seq,
+}
+
+/// One subscription of a session.
+pub(super) struct Subscription {
+    state: State,
+    /// What is written next.
+    pending: Bytes,
+    steps: Option<Steps>,
+    /// What may be stopped under this subscription, and by which right.
+    pub(super) stoppable: Option<(Cast, Grant)>,
+    pace: Pace,
+    /// Since when nothing could be written.
+    stuck: Option<Instant>,
+    _open: telemetry::Subscription,
+}
+
+enum State {
+    Opening(Opening),
+    Writing(SendStream),
+    /// Everything was written; it has not all arrived.
+    Arriving(Arriving),
+}
+
+/// What happened to a subscription.
+pub(super) enum Event {
+    /// It stands; this is what there is to tell of it.
+    Subscribed { stream: String, after: Seq, tail: Seq, status: &'static str },
+    /// It does not come about.
+    Refused(Refusal),
+    /// Everything that there was to say has arrived, or nobody wants it any more.
+    Over,
+}
+
+impl Subscription {
+    /// One that comes about when `opening` has found it.
+    pub(super) fn new(opening: impl Future<Output = Result<Opened, Refusal>> + Send + 'static) -> Self {
+        Self {
+            state: State::Opening(Box::pin(opening)),
+            pending: Bytes::new(),
+            steps: None,
+            stoppable: None,
+            pace: Pace::default(),
+            stuck: None,
+            _open: telemetry::Subscription::opened(),
+        }
+    }
+
+    /// Writes whatever there is and the client takes.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            match &mut self.state {
+                State::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(opened) => {
+                        if let Some(subscribed) = self.open(opened) {
+                            return Poll::Ready(subscribed);
+                        }
+                    }
+                    Err(refusal) => return Poll::Ready(Event::Refused(refusal)),
+                },
+                State::Writing(stream) => {
+                    while !self.pending.is_empty() {
+                        let mut chunks = [std::mem::take(&mut self.pending)];
+                        let written = pin!(stream.quic_stream_mut().write_chunks(&mut chunks)).poll(context);
+                        [self.pending] = chunks;
+                        match written {
+                            Poll::Ready(Ok(_)) => self.stuck = None,
+                            Poll::Ready(Err(_)) => return Poll::Ready(Event::Over),
+                            Poll::Pending => {
+                                if self.stuck.is_none() {
+                                    self.stuck = Some(Instant::now());
+                                    telemetry::write_blocked();
+                                }
+                                return Poll::Pending;
+                            }
+                        }
+                    }
+                    let Some(steps) = &mut self.steps else {
+                        // Without waiting for it: the peer may be away.
+                        let _ = stream.quic_stream_mut().finish();
+                        self.state = State::Arriving(Box::pin(arrived(stream)));
+                        continue;
+                    };
+                    if self.pace.is_full() {
+                        // An acknowledgement comes to the session, which polls again.
+                        self.stuck.get_or_insert_with(Instant::now);
+                        return Poll::Pending;
+                    }
+                    match ready!(steps.as_mut().poll_next(context)) {
+                        Some(step) => self.say(step),
+                        None => self.steps = None,
+                    }
+                }
+                State::Arriving(arriving) => {
+                    ready!(arriving.as_mut().poll(context));
+                    return Poll::Ready(Event::Over);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, opened: Opened) -> Option<Event> {
+        self.state = State::Writing(opened.stream);
+        self.pending = opened.head;
+        let Followed { viewer, cast, grant, after, tail } = opened.followed?;
+        self.steps = Some(Box::pin(steps(viewer)));
+        let (stream, status) = (cast.id().as_str().to_owned(), cast.status());
+        self.stoppable = Some((cast, grant));
+        Some(Event::Subscribed { stream, after, tail, status })
+    }
+
+    fn say(&mut self, step: Step) {
+        match step {
+            Step::Batch { bytes, upto } => {
+                self.pace.sent(upto, bytes.len());
+                self.pending = bytes;
+            }
+            Step::Heartbeat => self.pending = Bytes::from_static(msgpack::HEARTBEAT),
+            Step::End { bytes, .. } => self.finish_with(bytes),
+            Step::Bye(bye) => self.finish_with(msgpack::bye(&bye).into()),
+        }
+    }
+
+    fn finish_with(&mut self, bytes: Bytes) {
+        self.pending = bytes;
+        self.steps = None;
+    }
+
+    /// The client has read everything up to `seq`.
+    pub(super) fn acknowledged(&mut self, seq: Seq) {
+        self.pace.acknowledged(seq);
+        if !self.pace.is_full() && self.pending.is_empty() {
+            self.stuck = None;
+        }
+    }
+
+    /// Says goodbye behind what is being written, and nothing more. Gives whether there is anywhere to say it.
+    pub(super) fn leave(&mut self, code: &'static str) -> bool {
+        let is_open = matches!(self.state, State::Writing(_));
+        if is_open && self.steps.take().is_some() {
+            // What is half written has to become whole before anything else can be said.
+            let bye = msgpack::bye(&Bye { code, retry_ms: 0 });
+            self.pending = [&*self.pending, &bye].concat().into();
+        }
+        is_open
+    }
+
+    /// When it has been stuck for too long.
+    pub(super) fn gives_up_at(&self, stalled: Duration) -> Option<Instant> {
+        self.stuck.map(|since| since + stalled)
+    }
+
+    /// Ends it where nothing can be written any more. What is only unacknowledged can still be told.
+    pub(super) fn give_up(&mut self) {
+        if self.pending.is_empty() {
+            self.leave("slow");
+            self.stuck = None;
+        } else if let State::Writing(stream) = &mut self.state {
+            let _ = stream.reset(Code::Slow.wire());
+            self.state = State::Arriving(Box::pin(std::future::ready(())));
+        }
+    }
+}
+
+/// A stream to the client, for as long as it has credit for one.
+pub(super) async fn open_stream(connection: &Connection) -> Result<SendStream, Refusal> {
+    let opened = timeout(OPEN_WITHIN, async { connection.open_uni().await.ok()?.await.ok() }).await;
+    opened.ok().flatten().ok_or_else(|| Refusal::too_many_subscriptions("the client allows no more streams"))
+}
+
+/// What a viewer has to tell, up to its last step.
+fn steps(mut viewer: Viewer) -> impl Stream<Item = Step> + Send {
+    async_stream::stream! {
+        loop {
+            let step = viewer.next().await;
+            let is_last = matches!(step, Step::End { .. } | Step::Bye(_));
+            yield step;
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns when the client has acknowledged everything, or does not want it, or takes too long.
+fn arrived(stream: &SendStream) -> impl Future<Output = ()> + Send + 'static {
+    let stopped = stream.quic_stream().stopped();
+    async move {
+        let _ = timeout(ARRIVE_WITHIN, stopped).await;
+    }
+}
