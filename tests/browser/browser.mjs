@@ -40,7 +40,8 @@ export class Browser {
     return browser
   }
 
-  async page(site) {
+  /** A page of the site; or one of somebody else, `at` a URL, that loads the site's script. */
+  async page(site, at) {
     const page = await this.#context.newPage()
     page.on('pageerror', (error) => this.#complaints.push(error.stack))
     page.on('console', (message) => {
@@ -48,7 +49,8 @@ export class Browser {
         this.#complaints.push(message.text())
       }
     })
-    await page.goto(`${site.origin}/page/index.html`)
+    await page.goto(at ?? `${site.origin}/page/index.html`)
+    if (at) await page.addScriptTag({ url: `${site.origin}/page/page.mjs`, type: 'module' })
     await page.waitForFunction(() => window.ask)
     const asked = (place) => (name, ...values) => in_time(`${name}(${JSON.stringify(values).slice(0, 200)})`,
       page.evaluate(([place, name, values]) => window.ask(place, name, values), [place, name, values]))

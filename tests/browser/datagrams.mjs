@@ -21,6 +21,8 @@ export class Datagrams {
   dark = false
   forwarded = 0
   dropped = 0
+  /** Ports from which clients have come to the gateway, ever. */
+  peers = 0
   #random
   #front = dgram.createSocket('udp4')
   #backs = new Map()
@@ -64,6 +66,7 @@ export class Datagrams {
     let back = this.#backs.get(peer)
     if (!back) {
       back = dgram.createSocket('udp4')
+      this.peers += 1
       back.on('message', (datagram) => this.#pass(() => this.#front.send(datagram, port, address)))
       back.on('error', () => {})
       this.#backs.set(peer, back)

@@ -128,10 +128,10 @@ export class Gateway {
     }).filter(([, name]) => name !== 'open')
   }
 
-  /** The sum of a metric over all its labels. */
-  async metric(name) {
+  /** A metric by its name and one label, or its sum over all of them. */
+  async metric(name, label = '') {
     const text = await (await fetch(`http://127.0.0.1:${this.ports.ops}/metrics`)).text()
-    const lines = text.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+    const lines = text.split('\n').filter((line) => /^\w+/.exec(line)?.[0] === name && line.includes(label))
     return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
   }
 }

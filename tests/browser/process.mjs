@@ -4,6 +4,9 @@ import { once } from 'node:events'
 
 const KEPT_BYTES_MAX = 4 << 20
 
+const alive = new Set()
+process.once('exit', () => alive.forEach((child) => child.kill('SIGKILL')))
+
 export class Process {
   #child
   #exit
@@ -16,8 +19,8 @@ export class Process {
         this.output = (this.output + text).slice(-KEPT_BYTES_MAX)
       })
     }
-    this.#exit = once(this.#child, 'close')
-    process.once('exit', () => this.#child.kill('SIGKILL'))
+    alive.add(this.#child)
+    this.#exit = once(this.#child, 'close').finally(() => alive.delete(this.#child))
   }
 
   get pid() {

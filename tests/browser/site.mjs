@@ -16,7 +16,10 @@ export class Site {
       const path = normalize(new URL(url, 'http://localhost').pathname)
       try {
         const body = await readFile(join(ROOT, path))
-        response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' }).end(body)
+        response.writeHead(200, {
+          'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
+          'access-control-allow-origin': '*',
+        }).end(body)
       } catch {
         response.writeHead(404).end()
       }
