@@ -67,6 +67,11 @@ export class Gateway {
     assert.doesNotMatch(this.#log, /ticket=|eyJ/, 'a credential in the log')
   }
 
+  /** Whether its log has a line of warning or error like this. */
+  said(pattern) {
+    return this.#process.output.split('\n').some((line) => /warn|error/i.test(line) && pattern.test(line))
+  }
+
   async resident_bytes() {
     const status = await readFile(`/proc/${this.#process.pid}/status`, 'utf8')
     return Number(status.match(/VmRSS:\s+(\d+) kB/)[1]) * 1024

@@ -19,10 +19,10 @@ afterEach(() => stage?.strike())
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Kills the gateway and starts it again; says when it was killed and when it answered again. */
-async function kill_and_restart() {
+async function kill_and_restart(down_ms) {
   await stage.gateway.kill()
   const killed_ms = Date.now()
-  await sleep(DOWN_MS)
+  await sleep(down_ms)
   await stage.gateway.restart()
   return { killed_ms, ready_ms: Date.now() }
 }
@@ -36,7 +36,7 @@ test('killed and restarted: learnt by a ping, resumed by cursor, told how it end
   const follower = await ask('follow', ids, { where: stage.gateway.where, ping: PING })
   await until('some text of each', async () => Object.values(await ask('progress', follower)).every((length) => length > 100))
 
-  const { killed_ms, ready_ms } = await kill_and_restart()
+  const { killed_ms, ready_ms } = await kill_and_restart(DOWN_MS)
   const report = await ask('followed', follower)
 
   assert.deepEqual([report.breaks.length, report.refused], [1, {}])
@@ -60,20 +60,23 @@ test('killed and restarted: learnt by a ping, resumed by cursor, told how it end
   assert.ok(at_ms - killed_ms < 3000, `learnt after ${at_ms - killed_ms} ms`)
 })
 
-test('killed and restarted four times', async () => {
+test('however long it is down, and though the provider is silent', async () => {
   const { ask } = await stage.page()
   const learnt = []
-  for (let round = 0; round < 4; round += 1) {
-    const { id } = await stage.gateway.cast(request(50 + round, { tokens: 100_000, rate: 50 }))
+  for (const [round, down_ms] of [0, 250, 500, 1000].entries()) {
+    const { id } = await stage.gateway.cast(request(50 + round, { tokens: 200, rate: 0, stall_after: 100 }))
     const follower = await ask('follow', [id], { where: stage.gateway.where, ping: PING })
     await until('some text', async () => Object.values(await ask('progress', follower)).every((length) => length > 100))
-    const { killed_ms } = await kill_and_restart()
+    // Long enough for the page to ping.
+    await sleep(1000)
+    const { killed_ms, ready_ms } = await kill_and_restart(down_ms)
     const { streams, breaks } = await ask('followed', follower)
     assert.deepEqual([streams[id].problems, streams[id].end.code], [[], 'restart'])
     assert.equal(streams[id].text, await stage.gateway.text(id))
-    learnt.push(breaks[0].at_ms - killed_ms)
+    learnt.push({ down_ms, ready_ms: ready_ms - killed_ms, learnt_ms: Math.round(breaks[0].at_ms - killed_ms) })
   }
-  figure('killed_again', { learnt_ms: learnt.map(Math.round) })
+  figure('killed_while_silent', { rounds: learnt })
+  for (const { learnt_ms } of learnt) assert.ok(learnt_ms < 4000, `learnt after ${learnt_ms} ms`)
 })
 
 test('a stream that runs on is followed over WebTransport and SSE in turn', async () => {
