@@ -17,7 +17,7 @@ use tokio_stream::StreamExt as _;
 use self::screen::Screen;
 use self::tally::Tally;
 use super::{USAGE, fail};
-use crate::client::{self, Error, Follow, Item, Target};
+use crate::client::{self, Error, Follow, Item, Target, Transport};
 
 /// Exit codes of commands that were ended by SIGINT and SIGPIPE, as shells have them.
 const INTERRUPTED: u8 = 130;
@@ -35,9 +35,29 @@ pub(super) struct Options {
     /// Begin behind this block; 0 is the beginning
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
+    /// How to follow: WebTransport where it is there, else SSE; or one of them alone
+    #[arg(long, value_enum, default_value_t = Way::Auto)]
+    transport: Way,
     /// Print every event as a line of JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Way {
+    Auto,
+    Sse,
+    Webtransport,
+}
+
+impl From<Way> for Transport {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Auto => Self::Auto,
+            Way::Sse => Self::Sse,
+            Way::Webtransport => Self::WebTransport,
+        }
+    }
 }
 
 pub(super) async fn run(options: Options) -> ExitCode {
@@ -50,6 +70,7 @@ pub(super) async fn run(options: Options) -> ExitCode {
     let how = client::Options {
         after: options.after,
         credential: key.map(SecretString::from),
+        transport: options.transport.into(),
         ..client::Options::default()
     };
     let follow = Follow::new(target, how);

@@ -139,6 +139,7 @@ mod tests {
             status: "running".into(),
             started_at: String::new(),
             data: String::new(),
+            transport: "sse",
         };
         assert_eq!(Contract::new(4).open(Some(4), &open(4)), Ok(()));
         assert!(Contract::new(4).open(Some(5), &open(5)).is_err());

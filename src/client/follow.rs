@@ -4,27 +4,21 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_stream::stream;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Response, StatusCode, redirect};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 
 use super::backoff::Backoff;
 use super::contract::{Contract, Violation};
-use super::error::Error;
+use super::error::{Error, Lost};
 use super::item::{Cut, Event, Item};
+use super::sse;
 use super::target::Target;
-use super::wire::{Message, Parser};
+use super::way::{Ask, Transport, Ways, Wire};
+use super::wire::Message;
 use crate::cast::block::Seq;
-use crate::outbound::{self, causes};
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How much of an error body is read, and for how long.
-const ERROR_BYTES_MAX: usize = 16 * 1024;
-const ERROR_WITHIN: Duration = Duration::from_secs(5);
 /// What events of one block may hold before its id comes.
 const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -41,12 +35,20 @@ pub struct Options {
     pub attempts_max: u32,
     /// To share a client among many followers.
     pub http: Option<reqwest::Client>,
+    pub transport: Transport,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let heartbeat = Duration::from_secs(5);
-        Self { after: 0, credential: None, heartbeat, attempts_max: 20, http: None }
+        Self {
+            after: 0,
+            credential: None,
+            heartbeat,
+            attempts_max: 20,
+            http: None,
+            transport: Transport::Sse,
+        }
     }
 }
 
@@ -56,6 +58,7 @@ pub struct Follow {
     target: Target,
     options: Options,
     http: reqwest::Client,
+    ways: Ways,
     state: State,
     contract: Contract,
     backoff: Backoff,
@@ -75,32 +78,19 @@ enum State {
 
 #[derive(Debug)]
 struct Connection {
-    response: Response,
-    parser: Parser,
+    wire: Wire,
     since: Instant,
     opened: bool,
-}
-
-/// Why a connection gives nothing more.
-enum Lost {
-    /// Coming back may help; at the earliest after so long.
-    Cut(String, Option<Duration>),
-    GiveUp(Error),
-}
-
-impl<V: Into<Error>> From<V> for Lost {
-    fn from(error: V) -> Self {
-        Self::GiveUp(error.into())
-    }
 }
 
 impl Follow {
     pub fn new(target: Target, options: Options) -> Self {
         let http = match &options.http {
             Some(http) => http.clone(),
-            None => client(target.is_loopback()),
+            None => sse::client(target.is_loopback()),
         };
         Self {
+            ways: Ways::new(options.transport),
             contract: Contract::new(options.after),
             backoff: Backoff::new(),
             held: Vec::new(),
@@ -147,7 +137,8 @@ impl Follow {
                     sleep(std::mem::take(pause)).await;
                     self.connect().await.err()
                 }
-                State::Reading(connection) => match connection.message(self.options.heartbeat * 2).await {
+                State::Reading(connection) => match connection.wire.message(self.options.heartbeat * 2).await
+                {
                     Ok(message) => self.take(message).err().map(Lost::from),
                     Err(lost) => Some(lost),
                 },
@@ -161,37 +152,18 @@ impl Follow {
     }
 
     async fn connect(&mut self) -> Result<(), Lost> {
-        let mut url = self.target.url().clone();
-        url.set_path(&format!("{}/events", url.path()));
-        url.set_query(Some(&format!("heartbeat_ms={}", self.options.heartbeat.as_millis())));
-        let mut request = self.http.get(url).header(ACCEPT, "text/event-stream");
-        if self.cursor() > 0 {
-            request = request.header("last-event-id", self.cursor());
-        }
-        if let Some(credential) = self.options.credential.as_ref().or(self.target.ticket()) {
-            request = request.bearer_auth(credential.expose_secret());
-        }
-        let response = match timeout(self.options.heartbeat * 2, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Lost::Cut(causes(&error.without_url()), None)),
-            Err(_) => return Err(Lost::Cut("no answer in time".into(), None)),
-        };
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NO_CONTENT => {
+        let credential = self.options.credential.as_ref().or(self.target.ticket());
+        let ask = Ask { after: self.contract.cursor(), heartbeat: self.options.heartbeat, credential };
+        match self.ways.open(&self.http, &self.target, &ask).await? {
+            Some(wire) => {
+                let connection = Connection { wire, since: Instant::now(), opened: false };
+                self.state = State::Reading(Box::new(connection));
+            }
+            None => {
                 self.ready.push_back(Item::Over);
                 self.state = State::Done;
-                return Ok(());
             }
-            _ => return Err(refused(response).await),
         }
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !content_type.is_some_and(|value| value.starts_with("text/event-stream")) {
-            let message = format!("what answers is no stream of events but {:?}", content_type.unwrap_or(""));
-            return Err(Lost::GiveUp(Error::Foreign(message)));
-        }
-        let (parser, since) = (Parser::new(), Instant::now());
-        self.state = State::Reading(Box::new(Connection { response, parser, since, opened: false }));
         Ok(())
     }
 
@@ -206,9 +178,10 @@ impl Follow {
         }
         match name.as_str() {
             "open" => {
-                let mut open = read(&name, &data)?;
+                let mut open: super::Open = read(&name, &data)?;
                 self.contract.open(id, &open)?;
                 open.data = data;
+                open.transport = connection.wire.name();
                 self.ready.push_back(Item::Open(open));
             }
             "end" => {
@@ -269,72 +242,6 @@ impl Follow {
     }
 }
 
-impl Connection {
-    /// The next message. Heartbeats are bytes: only true silence is a cut.
-    async fn message(&mut self, silence: Duration) -> Result<Message, Lost> {
-        let cut = |why: String| Lost::Cut(why, None);
-        loop {
-            if let Some(message) = self.parser.next().map_err(|error| Error::Foreign(error.to_string()))? {
-                return Ok(message);
-            }
-            match timeout(silence, self.response.chunk()).await {
-                Ok(Ok(Some(chunk))) => {
-                    self.parser.push(chunk).map_err(|error| Error::Foreign(error.to_string()))?;
-                }
-                Ok(Ok(None)) => return Err(cut("the connection was closed before the end".into())),
-                Ok(Err(error)) => return Err(cut(causes(&error.without_url()))),
-                Err(_) => return Err(cut(format!("not a byte for {} s", silence.as_secs_f32()))),
-            }
-        }
-    }
-}
-
-fn client(loopback: bool) -> reqwest::Client {
-    outbound::client(|| {
-        let builder = reqwest::Client::builder()
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_WITHIN);
-        if loopback { builder.no_proxy() } else { builder }
-    })
-}
-
 fn read<T: DeserializeOwned>(name: &str, data: &str) -> Result<T, Violation> {
     serde_json::from_str(data).map_err(|error| Violation::Unreadable(format!("{name}: {error}")))
-}
-
-/// What an answer without a stream means: come back, or give up.
-async fn refused(mut response: Response) -> Lost {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Inner,
-    }
-    #[derive(Deserialize)]
-    struct Inner {
-        code: String,
-        message: String,
-    }
-    let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let mut body = Vec::new();
-    let _ = timeout(ERROR_WITHIN, async {
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > ERROR_BYTES_MAX {
-                return;
-            }
-        }
-    })
-    .await;
-    let (code, message) = match serde_json::from_slice(&body) {
-        Ok(Body { error: Inner { code, message } }) => (code, message),
-        Err(_) => ("unknown".into(), "what answers does not speak as a tokencast gateway does".into()),
-    };
-    let passing = status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-    if passing {
-        let at_earliest = retry_after.map(|s: u64| Duration::from_secs(s.min(30)));
-        return Lost::Cut(format!("{} {code}: {message}", status.as_u16()), at_earliest);
-    }
-    Lost::GiveUp(Error::Refused { status: status.as_u16(), code, message })
 }

@@ -33,6 +33,9 @@ pub struct Open {
     /// The data as received, JSON.
     #[serde(skip)]
     pub data: String,
+    /// `sse` or `webtransport`
+    #[serde(skip)]
+    pub transport: &'static str,
 }
 
 /// Something that the provider said.

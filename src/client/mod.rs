@@ -1,6 +1,7 @@
 //! Follows one stream from outside, as any viewer does, and resumes by itself. Reading order: `target` (where the
-//! stream is), `item` (what it says), `wire` (bytes → messages), `contract` (what must be true of them), `backoff`
-//! (when to come back), `follow` (all of it together), `fold` (what was said so far).
+//! stream is), `item` (what it says), `way` (over which transport), `sse` and `session` (those), `wire` and `record`
+//! (bytes → messages), `contract` (what must be true of them), `backoff` (when to come back), `follow` (all of it
+//! together), `fold` (what was said so far).
 //!
 //! What comes out is final: an event without an id is held until the id behind it has arrived, which is in the same
 //! frame. So a cut takes nothing back that was already shown.
@@ -11,9 +12,13 @@ mod error;
 mod fold;
 mod follow;
 mod item;
+mod record;
+mod session;
+mod sse;
 mod target;
 #[cfg(test)]
 mod tests;
+mod way;
 mod wire;
 
 pub use self::contract::Violation;
@@ -22,3 +27,4 @@ pub use self::fold::{Choice, Fold, ToolCall};
 pub use self::follow::{Follow, Options};
 pub use self::item::{Bye, Cut, End, Event, Item, Open, Said, Usage};
 pub use self::target::{BadTarget, Target};
+pub use self::way::Transport;

@@ -25,17 +25,24 @@ struct House {
     provider: String,
     http: reqwest::Client,
     addr: SocketAddr,
+    udp: SocketAddr,
     tasks: JoinSet<()>,
 }
 
 impl House {
     async fn build() -> Self {
+        Self::build_behind(None).await
+    }
+
+    /// With a way to its WebTransport that is not its own.
+    async fn build_behind(udp: Option<SocketAddr>) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let options = simulate::Options { listen: any, rate: 0.0, ..simulate::Options::default() };
         let simulator = Simulator::bind(options).await.unwrap();
         let provider = simulator.base_url();
         let mut config = Config::default();
         (config.http.listen, config.ops.listen, config.webtransport.listen) = (any, any, any);
+        config.webtransport.public_url = udp.map(|udp| format!("https://{udp}").parse().unwrap());
         config.journal.path = std::env::temp_dir().join("tokencast-client-tests/none");
         config.providers.push(provider::Config {
             name: "simulated".into(),
@@ -48,12 +55,12 @@ impl House {
         });
         config.journal.mode = crate::journal::Mode::Memory;
         let server = Server::start(config, |_| None).unwrap();
-        let addr = server.http();
+        let (addr, udp) = (server.http(), server.webtransport().unwrap());
         let mut tasks = JoinSet::new();
         tasks.spawn(simulator.run(CancellationToken::new()));
         tasks.spawn(server.run(std::future::pending(), std::future::pending()));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { base: format!("http://{addr}/v1/streams"), provider, http, addr, tasks }
+        Self { base: format!("http://{addr}/v1/streams"), provider, http, addr, udp, tasks }
     }
 
     async fn start(&self, id: &str, request: &Value) {
@@ -176,26 +183,107 @@ async fn what_was_said_survives_every_cut() {
 
 #[tokio::test]
 async fn it_begins_where_it_is_told() {
+    for transport in [Transport::Sse, Transport::WebTransport] {
+        begins_where_it_is_told(transport).await;
+    }
+}
+
+async fn begins_where_it_is_told(transport: Transport) {
     let house = House::build().await;
+    let from = |after| Options { after, transport, ..Options::default() };
     house.start("whole", &request(&json!({ "tokens": 50 }))).await;
     let url = format!("{}/whole", house.base);
-    let (items, error) = follow(url.clone(), Options::default()).await;
+    let (items, error) = follow(url.clone(), from(0)).await;
     assert_eq!(error, None);
     let Some(Item::End(end)) = items.last() else { panic!("{items:?}") };
     let ids: Vec<u64> =
         items.iter().filter_map(|item| if let Item::Event(event) = item { event.id } else { None }).collect();
     // Behind every id, and inside frames, where no id was given.
     for after in (0..=end.blocks).step_by(7).chain(ids) {
-        let (rest, error) = follow(url.clone(), Options { after, ..Options::default() }).await;
+        let (rest, error) = follow(url.clone(), from(after)).await;
         assert_eq!(error, None, "after {after}");
         assert!(matches!(&rest[0], Item::Open(open) if open.after == after));
         assert_eq!(rest.last(), items.last(), "after {after}");
     }
-    let over = follow(url.clone(), Options { after: end.blocks + 1, ..Options::default() }).await;
-    assert_eq!(over, (vec![Item::Over], None));
-    let (items, error) = follow(url, Options { after: end.blocks + 2, ..Options::default() }).await;
+    let (over, error) = follow(url.clone(), from(end.blocks + 1)).await;
+    assert_eq!(error, None);
+    match transport {
+        Transport::Sse => assert_eq!(over, [Item::Over]),
+        _ => assert_eq!((over.len(), over.last()), (2, items.last()), "the end, once more"),
+    }
+    let (items, error) = follow(url, from(end.blocks + 2)).await;
     assert!(items.is_empty(), "{items:?}");
-    assert!(matches!(error, Some(Error::Refused { status: 409, ref code, .. }) if code == "cursor_ahead"));
+    assert!(matches!(error, Some(Error::Refused { ref code, .. }) if code == "cursor_ahead"));
+}
+
+/// Relays datagrams to the gateway until it is told not to; then they are lost, and nobody is told.
+async fn udp_relay(socket: tokio::net::UdpSocket, gateway: SocketAddr, dark: CancellationToken) {
+    let behind = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (mut up, mut down, mut viewer) = ([0; 2048], [0; 2048], None);
+    let relaying = async {
+        loop {
+            tokio::select! {
+                received = socket.recv_from(&mut up) => {
+                    let (len, from) = received.unwrap();
+                    viewer = Some(from);
+                    let _ = behind.send_to(&up[..len], gateway).await;
+                }
+                received = behind.recv_from(&mut down) => {
+                    let len = received.map_or(0, |(len, _)| len);
+                    let _ = socket.send_to(&down[..len], viewer.unwrap()).await;
+                }
+            }
+        }
+    };
+    dark.run_until_cancelled(relaying).await;
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_goes_dark_is_followed_on_over_sse() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut house = House::build_behind(socket.local_addr().ok()).await;
+    let dark = CancellationToken::new();
+    house.tasks.spawn(udp_relay(socket, house.udp, dark.clone()));
+    let request = request(&json!({ "seed": 3, "tokens": 300, "rate": 100 }));
+    let direct = house.direct(&request).await;
+    house.start("dark", &request).await;
+    let options =
+        Options { transport: Transport::Auto, heartbeat: Duration::from_millis(500), ..Options::default() };
+    let mut follow = Follow::new(Target::parse(&format!("{}/dark", house.base)).unwrap(), options);
+    let mut items = Vec::new();
+    let all = async {
+        while let Some(item) = follow.next().await.unwrap() {
+            if matches!(item, Item::Event(_)) {
+                dark.cancel();
+            }
+            items.push(item);
+        }
+    };
+    timeout(SOON, all).await.expect("it ends");
+    let ways: Vec<_> = items
+        .iter()
+        .filter_map(|item| if let Item::Open(open) = item { Some(open.transport) } else { None })
+        .collect();
+    assert_eq!(ways, ["webtransport", "sse"]);
+    let fold = fold(&items);
+    for (number, choice) in (0_u32..).zip(direct["choices"].as_array().unwrap()) {
+        assert_eq!(choice["message"]["content"], fold.choices[&number].text, "choice {number}");
+    }
+    assert!(matches!(items.last(), Some(Item::End(end)) if end.is_completed()));
+}
+
+#[tokio::test]
+async fn where_there_is_no_webtransport_there_is_sse() {
+    // Nobody is there, and nothing says so.
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let house = House::build_behind(silent.local_addr().ok()).await;
+    house.start("whole", &request(&json!({ "tokens": 5 }))).await;
+    let options = Options { transport: Transport::Auto, ..Options::default() };
+    let (items, error) = follow(format!("{}/whole", house.base), options).await;
+    assert_eq!(error, None);
+    assert!(matches!(&items[0], Item::Open(open) if open.transport == "sse"), "{:?}", items[0]);
+    assert!(matches!(items.last(), Some(Item::End(_))));
 }
 
 #[tokio::test]
@@ -203,7 +291,7 @@ async fn it_gives_up_with_a_reason() {
     let house = House::build().await;
     let (items, error) = follow(format!("{}/nobody", house.base), Options::default()).await;
     assert!(items.is_empty(), "{items:?}");
-    assert!(matches!(error, Some(Error::Refused { status: 404, ref code, .. }) if code == "not_found"));
+    assert!(matches!(error, Some(Error::Refused { ref code, .. }) if code == "not_found"));
 
     // What listens there speaks no HTTP, or nothing does.
     let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();

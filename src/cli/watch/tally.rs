@@ -19,6 +19,7 @@ pub(super) struct Tally {
     reconnects: u64,
     opened: bool,
     tokens: Option<u64>,
+    transport: &'static str,
 }
 
 impl Tally {
@@ -33,6 +34,7 @@ impl Tally {
             reconnects: 0,
             opened: false,
             tokens: None,
+            transport: "",
         }
     }
 
@@ -42,6 +44,7 @@ impl Tally {
                 self.reconnects += u64::from(std::mem::replace(&mut self.opened, true));
                 self.joined.get_or_insert((open.tail, open.status == "running"));
                 self.seq = self.seq.max(open.after);
+                self.transport = open.transport;
             }
             Item::Event(event) => {
                 self.seq = event.id.unwrap_or(self.seq);
@@ -107,9 +110,13 @@ impl Tally {
     }
 
     fn reconnected(&self) -> String {
-        match self.reconnects {
+        let reconnects = match self.reconnects {
             1 => "1 reconnect".into(),
             n => format!("{n} reconnects"),
+        };
+        match self.transport {
+            "" => reconnects,
+            transport => format!("{reconnects} · over {transport}"),
         }
     }
 
