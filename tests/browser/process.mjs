@@ -31,9 +31,9 @@ export class Process {
     return this.#child.exitCode === null && this.#child.signalCode === null
   }
 
-  /** Resolves with code and signal once it is gone. */
+  /** Resolves with code and signal once it is gone, by itself or by a signal. */
   async end(signal) {
-    if (this.running) this.#child.kill(signal)
+    if (signal && this.running) this.#child.kill(signal)
     const [code, by] = await this.#exit
     return { code, signal: by }
   }

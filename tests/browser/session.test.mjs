@@ -72,7 +72,8 @@ test('what a session survives', async () => {
     [{ type: 'subscribe', subscription: 1, stream: 'nobody' }, 'not_found', 1],
     [{ type: 'subscribe', subscription: 1, stream: live.id, after: 1_000_000 }, 'cursor_ahead', 1],
     [{ type: 'subscribe', subscription: 1, stream: live.id, ticket: forged(live.ticket) }, 'invalid_ticket', 1],
-    [{ type: 'subscribe', subscription: 1, stream: live.id, from: 'yesterday' }, 'invalid_cursor', 1],
+    [{ type: 'subscribe', subscription: 1, stream: live.id, after: 2 ** 53 }, 'invalid_cursor', 1],
+    [{ type: 'subscribe', subscription: 1, stream: live.id, heartbeat_ms: 1 }, 'invalid_parameter', 1],
     [{ type: 'subscribe', subscription: 0, stream: live.id }, 'subscription_in_use', 0],
     [{ type: 'stop', subscription: 9 }, 'unknown_subscription', 9],
     [{ type: 'sing' }, 'unknown_message'],
@@ -81,7 +82,7 @@ test('what a session survives', async () => {
   for (const [message, code, subscription] of cases) {
     await ask('say', session, message)
     const error = await ask('hear', session, ['error', 'subscribed'])
-    assert.deepEqual([error.type, error.code, error.subscription], ['error', code, subscription], JSON.stringify(message))
+    assert.deepEqual([error.type, error.code, error.subscription ?? undefined], ['error', code, subscription], JSON.stringify(message))
     assert.equal(typeof error.message, 'string')
   }
   await ask('say', session, { type: 'ack', subscription: 9, seq: 1 }, { type: 'unsubscribe', subscription: 9 })
