@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 #
 #   docker build -t tokencast .
-#   docker run --rm -p 8080:8080 -v tokencast:/data -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
+#   docker run --rm -p 8080:8080 -p 4433:4433/udp -v tokencast:/data -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
 #
 # The image listens on 0.0.0.0 and therefore does not start without a key: `docker run --rm tokencast key` makes one and
 # prints its SHA-256. docs/operations.md has the rest.
@@ -34,8 +34,9 @@ USER 65532:65532
 WORKDIR /data
 ENV TOKENCAST_HTTP__LISTEN=0.0.0.0:8080 \
     TOKENCAST_OPS__LISTEN=0.0.0.0:9464 \
+    TOKENCAST_WEBTRANSPORT__LISTEN=0.0.0.0:4433 \
     TOKENCAST_JOURNAL__PATH=/data/tokencast.db
-EXPOSE 8080 9464
+EXPOSE 8080 9464 4433/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 CMD ["/usr/local/bin/tokencast", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/tokencast"]

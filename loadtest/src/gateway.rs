@@ -36,7 +36,7 @@ impl Gateway {
         let mut last = String::new();
         for _ in 0..3 {
             let (addr, ops) = (free()?, free()?);
-            let config = config(addr, ops, provider, connections, &common.config);
+            let config = config(addr, ops, provider, connections, &dir, &common.config);
             let file = dir.join("tokencast.toml");
             fs::write(&file, &config)?;
             let log = fs::File::create(dir.join("gateway.log"))?;
@@ -86,7 +86,7 @@ impl Gateway {
         }
     }
 
-    fn proc(&self) -> PathBuf {
+    pub(crate) fn proc(&self) -> PathBuf {
         Path::new("/proc").join(self.child.id().unwrap_or(0).to_string())
     }
 
@@ -97,12 +97,7 @@ impl Gateway {
 
     /// Resident memory in KiB, now and at most.
     pub(crate) fn memory_kib(&self) -> (u64, u64) {
-        let status = fs::read_to_string(self.proc().join("status")).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-        };
-        (field("VmRSS:"), field("VmHWM:"))
+        memory_kib(&self.proc())
     }
 
     /// What the gateway complained about.
@@ -117,6 +112,16 @@ impl Drop for Gateway {
         let _ = self.child.start_kill();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Resident memory of a process in KiB, now and at most.
+pub(crate) fn memory_kib(proc: &Path) -> (u64, u64) {
+    let status = fs::read_to_string(proc.join("status")).unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    (field("VmRSS:"), field("VmHWM:"))
 }
 
 /// CPU time of a process, summed over its threads, which the scheduler counts in nanoseconds.
@@ -171,15 +176,20 @@ fn config(
     ops: SocketAddr,
     provider: SocketAddr,
     connections: u64,
+    dir: &Path,
     more: &[String],
 ) -> String {
     let more: String = more.iter().map(|section| section.replace("\\n", "\n") + "\n").collect();
-    let journal = if more.contains("[journal]") { "" } else { "[journal]\nmode = \"memory\"\n" };
+    let journal = if more.contains("[journal]") {
+        String::new()
+    } else {
+        format!("[journal]\nmode = \"memory\"\npath = {:?}\n", dir.join("none"))
+    };
     let connections = connections + 256;
     format!(
         "[http]\nlisten = \"{addr}\"\nconnections_max = {connections}\n\
          [ops]\nlisten = \"{ops}\"\n\
-         [webtransport]\nenabled = false\n\
+         [webtransport]\nlisten = \"{addr}\"\nsessions_max = {connections}\n\
          {journal}{more}\
          [[providers]]\nname = \"load\"\ndialect = \"openai\"\nbase_url = \"http://{provider}/v1\"\nmodels = [\"*\"]\n"
     )

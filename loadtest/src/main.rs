@@ -1,10 +1,12 @@
 //! Load for a tokencast gateway: viewers that check every event. One violation, and the exit code is 1.
 //!
 //! Reading order: `room` (many viewers, each checked), `ttft` (what the gateway adds to the first token), `idle` (what a
-//! viewer costs while nothing happens), and what they share: `viewer`, `http` and `sse` (a viewer that knows nothing of
+//! viewer costs while nothing happens), `sessions` and `bare` (what a frame costs over WebTransport, and at least), and
+//! what they share: `viewer`, `http` and `sse` (a viewer that knows nothing of
 //! the server's code), `provider`, `instant` and `tap` (what is said, and when), `gateway` (the process under test), `limits`,
 //! `histogram`, `report`.
 
+mod bare;
 mod gateway;
 mod histogram;
 mod http;
@@ -14,6 +16,7 @@ mod limits;
 mod provider;
 mod report;
 mod room;
+mod sessions;
 mod sse;
 mod tap;
 mod ttft;
@@ -43,6 +46,11 @@ enum Preset {
     Ttft(ttft::Options),
     /// Memory of viewers that have nothing to read, and of viewers that never read
     Idle(idle::Options),
+    /// CPU per frame over WebTransport, against a bare loop over the same library, taking turns
+    Sessions(sessions::Options),
+    /// The bare loop of `sessions`
+    #[command(hide = true)]
+    Bare(bare::Options),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +85,8 @@ fn main() -> ExitCode {
                     Preset::Room(options) => room::run(options, &common).await,
                     Preset::Ttft(options) => ttft::run(&options, &common).await,
                     Preset::Idle(options) => idle::run(&options, &common).await,
+                    Preset::Sessions(options) => Box::pin(sessions::run(&options, &common)).await,
+                    Preset::Bare(options) => bare::run(options).await.map(|()| Report::default()),
                 }
             } => report,
             _ = tokio::signal::ctrl_c() => Err("interrupted".into()),

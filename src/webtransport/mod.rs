@@ -3,13 +3,14 @@
 //!
 //! In the order in which to read: `endpoint` (the socket and its accept loop), `handshake` (who may come in),
 //! `session` (everything that can happen to one), `inbound` and `control` (what its client says), `subscription` (a
-//! viewer and the stream that it fills), `pace` (how far ahead of a slow client), `certificate` and `kept` (by what
+//! viewer and the stream that it fills), `gap` and `pace` (how often, and how far ahead of a slow client), `certificate` and `kept` (by what
 //! the endpoint is known, also after a restart), `codes`, `meter`.
 
 mod certificate;
 mod codes;
 mod control;
 mod endpoint;
+mod gap;
 mod handshake;
 mod identity;
 mod inbound;

@@ -16,6 +16,7 @@ use wtransport::{Connection, SendStream};
 
 use super::codes::Code;
 use super::control::{Reply, Request, Subscribe};
+use super::gap::Gap;
 use super::inbound::{self, Heard};
 use super::pace::ACK_BYTES;
 use super::subscription::{Event, Followed, Opened, Subscription, open_stream};
@@ -83,6 +84,7 @@ pub(super) struct Session {
     /// When the session is closed, or given up.
     ends_at: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
+    gap: Gap,
 }
 
 /// What a session does next.
@@ -122,6 +124,7 @@ impl Session {
             implicit: stream.is_some().then_some(0),
             ends_at: None,
             alarm: Box::pin(sleep_until(Instant::now())),
+            gap: Gap::new(),
         };
         match stream {
             Some(stream) => session.follow_one(stream, &query),
@@ -169,13 +172,21 @@ impl Session {
         if let Some(answers) = &mut self.answers {
             let _ = answers.poll(context);
         }
-        let first = self.turn;
-        self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
-        for range in [first..NUMBER_END, 0..first] {
-            for (number, subscription) in self.subscriptions.range_mut(range) {
-                if let Poll::Ready(event) = subscription.poll(context) {
-                    return Poll::Ready(Next::Happened(*number, event));
+        let is_alone = self.subscriptions.len() < 2;
+        let is_behind = self.subscriptions.values().any(Subscription::is_behind);
+        if is_alone || is_behind || self.gap.poll(context).is_ready() {
+            let first = self.turn;
+            self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
+            let mut wrote = false;
+            for range in [first..NUMBER_END, 0..first] {
+                for (number, subscription) in self.subscriptions.range_mut(range) {
+                    if let Poll::Ready(event) = subscription.poll(context, is_alone, &mut wrote) {
+                        return Poll::Ready(Next::Happened(*number, event));
+                    }
                 }
+            }
+            if wrote && !is_alone {
+                self.gap.begin(context);
             }
         }
         // Only now is it known who is stuck.

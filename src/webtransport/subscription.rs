@@ -26,6 +26,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long the last bytes may take to be acknowledged before the session goes on without.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(5);
 
+/// So much at once is more than a frame: there may be more of it.
+const BEHIND_BYTES: usize = 16 * 1024;
+
 type Opening = Pin<Box<dyn Future<Output = Result<Opened, Refusal>> + Send>>;
 type Steps = Pin<Box<dyn Stream<Item = Step> + Send>>;
 type Arriving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -93,8 +96,15 @@ impl Subscription {
         }
     }
 
-    /// Writes whatever there is and the client takes.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+    /// Writes whatever there is and the client takes, and notes whether it `wrote`. Unless it `is_alone`, it does not
+    /// wait for more behind what it has written: its session comes back when all of them can write again.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        is_alone: bool,
+        wrote: &mut bool,
+    ) -> Poll<Event> {
+        let mut has_said = false;
         loop {
             match &mut self.state {
                 State::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
@@ -111,7 +121,7 @@ impl Subscription {
                         let written = pin!(stream.quic_stream_mut().write_chunks(&mut chunks)).poll(context);
                         [self.pending] = chunks;
                         match written {
-                            Poll::Ready(Ok(_)) => self.stuck = None,
+                            Poll::Ready(Ok(_)) => (self.stuck, *wrote) = (None, true),
                             Poll::Ready(Err(_)) => return Poll::Ready(Event::Over),
                             Poll::Pending => {
                                 if self.stuck.is_none() {
@@ -133,8 +143,15 @@ impl Subscription {
                         self.stuck.get_or_insert_with(Instant::now);
                         return Poll::Pending;
                     }
+                    if has_said && !is_alone {
+                        return Poll::Pending;
+                    }
                     match ready!(steps.as_mut().poll_next(context)) {
-                        Some(step) => self.say(step),
+                        Some(step) => {
+                            self.say(step);
+                            // What is that large is behind, and goes on.
+                            has_said = self.pending.len() < BEHIND_BYTES;
+                        }
                         None => self.steps = None,
                     }
                 }
@@ -190,6 +207,11 @@ impl Subscription {
             self.pending = [&*self.pending, &bye].concat().into();
         }
         is_open
+    }
+
+    /// Whether there is more to write than the client takes.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// When it has been stuck for too long.
