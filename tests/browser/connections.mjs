@@ -14,10 +14,6 @@ export class Connections {
     return forwarder
   }
 
-  get open() {
-    return this.#pairs.size
-  }
-
   /** Resets whatever is open; new connections pass. */
   cut() {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy()

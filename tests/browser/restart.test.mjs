@@ -91,8 +91,12 @@ test('a stream that runs on is followed over WebTransport and SSE in turn', asyn
   const follower = await ask('follow', [id], options)
   const reach = (characters) => until(`${characters} characters`, async () => (await ask('progress', follower))[id] > characters)
   await reach(100)
+  connections.dark = true
+  await sleep(500)
+  connections.dark = false
+  await reach(300)
   connections.cut()
-  await reach(500)
+  await reach(800)
   // For good, as far as this session is concerned: Chromium gives a session up that is dark for so long.
   await stage.network.blackout(8000)
   const { streams, breaks } = await ask('followed', follower)
@@ -110,12 +114,15 @@ test('drained: the end of what was running, then BYE in band, then exit 0', asyn
   const { id } = await stage.gateway.cast(body)
   await ask('subscribe', session, { subscription: 0, stream: id })
   await ask('reached', session, 0, 10)
+  const single = await stage.single(ask, id)
   const code = stage.gateway.drain()
   const report = await ask('over', session, 0)
   assert.deepEqual([report.finished, report.problems], [true, []])
   assert.deepEqual([report.end.reason, report.end.code], ['interrupted', 'drain'])
   const [answer] = await stage.provider.texts({ ...body, simulate: { ...body.simulate, tokens: 1000 } })
   assert.ok(answer.startsWith(report.text))
+  const alone = await ask('over', single, 0)
+  assert.deepEqual([alone.text, alone.end, alone.finished, alone.problems], [report.text, report.end, true, []])
   for (const each of [session, idle]) {
     const bye = await ask('hear', each, ['bye'])
     assert.equal(bye.code, 'draining')

@@ -126,10 +126,7 @@ export class Session {
     return this.hear(['subscribed', 'error'], subscription)
   }
 
-  hold(subscription) {
-    this.#held.add(subscription)
-  }
-
+  /** Reads on. */
   release(subscription) {
     this.#held.delete(subscription)
     this.#bell.ring()

@@ -13,9 +13,8 @@ export class Viewing {
   finished = false
   /** Why reading broke off, if it did. */
   broke = null
-  /** The longest time between two arrivals, and when it was over. */
+  /** The longest time between two arrivals. */
   gap_ms = 0
-  gap_at_ms = null
   #heard_ms = null
   #last = false
 
@@ -25,10 +24,7 @@ export class Viewing {
 
   arrived(bytes, now_ms) {
     this.bytes += bytes
-    if (this.#heard_ms !== null && now_ms - this.#heard_ms > this.gap_ms) {
-      this.gap_ms = now_ms - this.#heard_ms
-      this.gap_at_ms = now_ms
-    }
+    if (this.#heard_ms !== null) this.gap_ms = Math.max(this.gap_ms, now_ms - this.#heard_ms)
     this.#heard_ms = now_ms
   }
 
@@ -72,16 +68,23 @@ export class Viewing {
     if (!this.#last) this.answer.problems.push('FIN without ERROR, BYE or END')
   }
 
+  /** The longest time between two arrivals since this was last asked. */
+  take_gap() {
+    const { gap_ms } = this
+    this.gap_ms = 0
+    return gap_ms
+  }
+
   /** Nothing more comes. */
   get over() {
     return this.finished || this.broke !== null
   }
 
   report() {
-    const { header, error, bye, records, heartbeats, bytes, finished, broke, gap_ms, gap_at_ms } = this
+    const { header, error, bye, records, heartbeats, bytes, finished, broke, gap_ms } = this
     const { cursor, end, problems, events, channels } = this.answer
     return {
-      header, error, bye, records, heartbeats, bytes, finished, broke, gap_ms, gap_at_ms,
+      header, error, bye, records, heartbeats, bytes, finished, broke, gap_ms,
       cursor, end, problems, events, channels, text: this.answer.text(),
     }
   }
