@@ -32,6 +32,8 @@ pub fn install() -> PrometheusHandle {
             let handle =
                 builder.expect("the buckets are not empty").install_recorder().expect("installed only here");
             describe();
+            // Nobody asks for it before there is something to read.
+            counter!("tokencast_journal_pieces_read_total").increment(0);
             gauge!("tokencast_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             handle
         })
@@ -68,6 +70,7 @@ fn describe() {
         "tokencast_http_connections_refused_total",
         "Connections refused at http.connections_max"
     );
+    describe_counter!("tokencast_journal_pieces_read_total", "Pieces of ended streams that were read");
     describe_gauge!("tokencast_webtransport_sessions", "Open sessions");
     describe_gauge!("tokencast_webtransport_subscriptions", "Open subscriptions of sessions");
     describe_counter!("tokencast_webtransport_handshakes_total", "Connections that came, by outcome");
@@ -250,6 +253,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
+}
+
+/// A piece of an ended stream was read from the journal.
+pub fn piece_read() {
+    counter!("tokencast_journal_pieces_read_total").increment(1);
 }
 
 /// How a WebTransport handshake ended.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, debug, info_span};
+use tracing::{Span, debug, error, info_span};
 
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::log::Read;
+use crate::cast::pages::{Page, Unread};
 use crate::cast::{Attached, Cast, Watch};
 use crate::telemetry::Viewing;
 use crate::view::View;
@@ -42,6 +43,8 @@ pub struct Viewer {
     cast: Cast,
     view: View,
     cursor: Seq,
+    /// What is in memory for this viewer, of a stream that is in the journal.
+    page: Page,
     watch: Watch,
     heartbeat: Option<Duration>,
     expires: Option<Instant>,
@@ -64,8 +67,20 @@ impl Viewer {
         let counts = Viewing::of(view.name(), transport);
         let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
         span.in_scope(|| debug!(cursor, "viewer came"));
-        let (heartbeat, expires) = (None, None);
-        Self { cast, view, cursor, watch, heartbeat, expires, closing, counts, span, _attached: attached }
+        let (heartbeat, expires, page) = (None, None, Page::default());
+        Self {
+            cast,
+            view,
+            cursor,
+            page,
+            watch,
+            heartbeat,
+            expires,
+            closing,
+            counts,
+            span,
+            _attached: attached,
+        }
     }
 
     /// Says something after this much silence.
@@ -93,7 +108,17 @@ impl Viewer {
             if self.expires.is_some_and(|at| at <= Instant::now()) {
                 return self.bye("ticket_expired", 0);
             }
-            match self.cast.read(self.view.source(), self.cursor, BATCH_BYTES_MAX) {
+            let read = self.cast.read_on(self.view.source(), self.cursor, BATCH_BYTES_MAX, &mut self.page);
+            let read = match read.await {
+                Ok(read) => read,
+                Err(Unread::Gone) => return self.bye("gone", 0),
+                Err(Unread::Full) => return self.bye("too_many", retry_ms(true)),
+                Err(Unread::Storage(error)) => {
+                    self.span.in_scope(|| error!(%error, "a viewer cannot be served"));
+                    return self.bye("storage_error", 0);
+                }
+            };
+            match read {
                 Read::Batch { bytes, upto } => {
                     let behind = self.cast.tail().saturating_sub(self.cursor);
                     self.cursor = upto;

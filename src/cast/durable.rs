@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::about::About;
 pub use super::about::Number;
+use super::block::Seq;
 use super::end::End;
 use super::frame::Frame;
 
@@ -61,8 +62,35 @@ pub struct StorageError(pub String);
 /// Resolves once a record is as durable as the journal's mode promises.
 pub type Commit = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send>>;
 
-/// Resolves to the content of an ended stream.
-pub type Load = Pin<Box<dyn Future<Output = Result<Vec<Frame>, StorageError>> + Send>>;
+/// Resolves to something that the journal has.
+pub type Load<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
+
+/// The content of an ended stream, as far as it has to be in memory.
+#[derive(Debug)]
+pub enum Content {
+    /// Where its pieces are, in order.
+    Pieces(Vec<Mark>),
+    /// All of it: it could not be made into pieces.
+    Whole(Vec<Frame>),
+}
+
+/// Some frames of an ended stream, end to end, that are read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub first: Seq,
+    pub last: Seq,
+    /// How many bytes lie before it.
+    pub begin: u64,
+    /// The last block before it that has events, 0 if there is none.
+    pub id: Seq,
+}
+
+impl Mark {
+    /// Whether the block behind the cursor is in here.
+    pub fn holds(&self, after: Seq) -> bool {
+        (self.first..=self.last).contains(&(after + 1))
+    }
+}
 
 /// A place where records outlive their cast.
 pub trait Durable: Send + Sync + std::fmt::Debug {
@@ -71,7 +99,10 @@ pub trait Durable: Send + Sync + std::fmt::Debug {
     fn commit(&self, record: Record) -> Commit;
 
     /// The content of an ended stream.
-    fn load(&self, number: Number) -> Load;
+    fn content(&self, number: Number) -> Load<Content>;
+
+    /// The frames of the piece of an ended stream that begins with the block `first`; none if it is gone.
+    fn piece(&self, number: Number, first: Seq) -> Load<Vec<Frame>>;
 
     /// Whether content can be loaded.
     fn keeps_content(&self) -> bool;

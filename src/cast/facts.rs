@@ -32,8 +32,8 @@ impl<'a> Facts<'a> {
         let log = now.log;
         Self {
             status: log.status(),
-            model: log.fold().model.as_deref(),
-            usage: log.fold().usage,
+            model: now.fold.model.as_deref(),
+            usage: now.fold.usage,
             blocks: log.tail(),
             frames: log.frames(),
             bytes: log.bytes(),
@@ -43,7 +43,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub fn of_ended(about: &'a About, ended: &'a Ended) -> Self {
+    pub fn of_ended(about: &'a About, ended: &'a Ended, viewers: usize) -> Self {
         let end = &ended.end;
         Self {
             status: end.why.reason(),
@@ -52,7 +52,7 @@ impl<'a> Facts<'a> {
             blocks: end.blocks,
             frames: ended.frames,
             bytes: end.bytes,
-            viewers: 0,
+            viewers,
             ttft_ms: ended.first_token_ms,
             ..Self::begin(about, Some(end.at_ms))
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block::Seq;
+use super::durable::Ended;
 use super::end::{End, Outcome};
 use super::event::Event;
 use super::fold::Fold;
@@ -64,9 +65,22 @@ pub enum Read {
     Gone,
 }
 
+/// What lies before a log that does not begin at the beginning.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Base {
+    /// Blocks, and their bytes.
+    pub seq: Seq,
+    pub bytes: u64,
+    /// The last block that has events.
+    pub id: Seq,
+}
+
 /// Frames and their renderings.
 #[derive(Debug)]
 pub struct Log {
+    base: Base,
+    /// Frames that this log had, be they in memory or not.
+    count: usize,
     frames: Vec<Entry>,
     raw: Reel,
     reels: [Option<Reel>; RENDERINGS_MAX],
@@ -96,6 +110,8 @@ struct Entry {
 impl Default for Log {
     fn default() -> Self {
         Self {
+            base: Base::default(),
+            count: 0,
             frames: Vec::new(),
             raw: Reel::default(),
             reels: [const { None }; RENDERINGS_MAX],
@@ -120,13 +136,24 @@ impl Log {
         log
     }
 
+    /// An empty log that goes on behind `base`.
+    pub fn behind(base: Base) -> Self {
+        Self { base, tail: base.seq, bytes: base.bytes, last_id: base.id, ..Self::default() }
+    }
+
+    /// What is known of a log that has ended and is elsewhere.
+    pub fn elsewhere(ended: &Ended) -> Self {
+        let end = Arc::new(ended.end.clone());
+        Self { count: ended.frames, tail: end.blocks, bytes: end.bytes, end: Some(end), ..Self::default() }
+    }
+
     /// Seq of the last block: the number of blocks.
     pub fn tail(&self) -> Seq {
         self.tail
     }
 
     pub fn frames(&self) -> usize {
-        self.frames.len()
+        self.count
     }
 
     pub fn bytes(&self) -> u64 {
@@ -148,7 +175,20 @@ impl Log {
 
     /// SHA-256 over all bytes so far, in hexadecimal.
     pub fn hash(&self) -> String {
-        hex(&self.hash.clone().finish())
+        match &self.end {
+            Some(end) => end.hash.clone(),
+            None => hex(&self.hash.clone().finish()),
+        }
+    }
+
+    /// Adds what this log says to what was said before it.
+    pub fn fold_into(&self, fold: &mut Fold) {
+        let events = self.frames.iter().flat_map(|entry| &entry.events);
+        events.for_each(|(_, event)| fold.apply(event));
+    }
+
+    pub fn is_erased(&self) -> bool {
+        self.erased
     }
 
     /// Bytes of memory that this log retains.
@@ -168,6 +208,7 @@ impl Log {
         self.hash.update(&frame.bytes);
         self.tail = frame.last();
         self.bytes += frame.bytes.len() as u64;
+        self.count += 1;
         if self.erased {
             return;
         }
@@ -213,6 +254,7 @@ impl Log {
     /// of a stream that was running tells the journal of the blocks that it has.
     pub fn erase(&mut self) {
         *self = Self {
+            count: self.count,
             tail: self.tail,
             bytes: self.bytes,
             hash: std::mem::take(&mut self.hash),
@@ -313,7 +355,7 @@ impl Log {
         if offset > self.bytes() {
             return None;
         }
-        let offset = offset as usize;
+        let offset = offset.checked_sub(self.base.bytes)? as usize;
         let frame = self.frames.partition_point(|entry| self.raw.offset(entry.last) <= offset);
         let Some(entry) = self.frames.get(frame) else { return Some((self.tail(), 0)) };
         let inside = offset - self.raw.offset(entry.first - 1);
@@ -330,6 +372,6 @@ impl Log {
             Some(index) => entry.ends[index as usize] as usize,
             None => 0,
         };
-        (self.raw.offset(entry.first - 1) + inside) as u64
+        self.base.bytes + (self.raw.offset(entry.first - 1) + inside) as u64
     }
 }

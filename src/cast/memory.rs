@@ -30,6 +30,11 @@ impl Budget {
         self.held() < self.bytes_max
     }
 
+    /// Whether the budget and its reserve are used up.
+    pub fn is_exhausted(&self) -> bool {
+        self.held() > self.bytes_max + self.bytes_max / 8
+    }
+
     /// How many casts have not ended.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
@@ -71,7 +76,7 @@ impl Share {
 
     /// Whether the budget and its reserve are used up.
     pub fn is_exhausted(&self) -> bool {
-        self.budget.held() > self.budget.bytes_max + self.budget.bytes_max / 8
+        self.budget.is_exhausted()
     }
 }
 

@@ -17,6 +17,7 @@ pub mod hub;
 pub mod id;
 pub mod log;
 pub mod memory;
+pub mod pages;
 mod producer;
 mod reel;
 mod watch;
@@ -29,13 +30,14 @@ use tokio::time::Instant;
 
 use self::about::About;
 use self::block::Seq;
-use self::durable::{Durable, Ended, Record, StorageError};
+use self::durable::{Content, Durable, Ended, Record, StorageError};
 use self::end::{End, Why};
-use self::frame::Frame;
+use self::fold::Fold;
 use self::hub::asleep::Asleep;
 use self::id::Id;
 use self::log::{Log, Read, Source};
-use self::memory::Share;
+use self::memory::{Budget, Share};
+use self::pages::{Page, Pages, Unread};
 pub use self::producer::{AppendError, Producer};
 use self::watch::Tail;
 pub use self::watch::{Attached, Watch};
@@ -56,6 +58,8 @@ struct Shared {
     /// How the log ends, to be asked for without waiting for whoever reads it.
     ending: OnceLock<Ending>,
     log: Mutex<Kept>,
+    /// Where the log is, if it is in the journal.
+    pages: Option<Pages>,
     tail: Sender<Tail>,
     stop: Sender<Option<Why>>,
     viewers: Sender<usize>,
@@ -72,6 +76,7 @@ impl Shared {
             content_type: OnceLock::new(),
             ending: OnceLock::new(),
             log: Mutex::new(Kept { log, share, first_token_ms: None }),
+            pages: None,
             tail: Sender::new(tail),
             stop: Sender::default(),
             viewers: Sender::default(),
@@ -99,6 +104,8 @@ struct Ending {
 #[derive(Debug)]
 pub struct Now<'a> {
     pub log: &'a Log,
+    /// What was said so far.
+    pub fold: &'a Fold,
     /// From the `POST` to the first token.
     pub first_token_ms: Option<f64>,
 }
@@ -118,26 +125,52 @@ impl Cast {
         (cast.clone(), Producer::new(cast))
     }
 
-    /// A cast that has ended, with its log from the journal.
+    /// A cast that has ended, and whose log is in the journal.
     fn woken(
         asleep: &Asleep,
-        mut frames: Vec<Frame>,
-        mut share: Share,
+        content: Content,
+        budget: &Arc<Budget>,
         journal: Arc<dyn Durable>,
     ) -> Result<Self, StorageError> {
         let (about, ended) = (&asleep.about, &asleep.ended);
-        // A frame whose commit came too late to be shown is no part of the stream.
-        frames.retain(|frame| frame.last() <= ended.end.blocks);
-        let mut log = Log::of(frames);
-        if log.hash() != ended.end.hash {
-            return Err(StorageError(format!("the stored content of stream {} is damaged", about.id)));
-        }
-        let end = Arc::new(ended.end.clone());
-        log.finish(end.clone());
+        let blocks = ended.end.blocks;
+        let (log, pages) = match content {
+            Content::Pieces(mut marks) => {
+                // Behind the end there may be frames whose commit came too late to be shown.
+                marks.retain(|mark| mark.first <= blocks);
+                let Some(last) = marks
+                    .last_mut()
+                    .map(|mark| {
+                        mark.last = mark.last.min(blocks);
+                        mark.last
+                    })
+                    .or((blocks == 0).then_some(0))
+                else {
+                    return Err(damaged(about));
+                };
+                if last != blocks || marks.windows(2).any(|pair| pair[0].last + 1 != pair[1].first) {
+                    return Err(damaged(about));
+                }
+                let pages = Pages::new(about.number, marks, journal.clone(), budget.clone());
+                (Log::elsewhere(ended), Some(pages))
+            }
+            Content::Whole(mut frames) => {
+                frames.retain(|frame| frame.last() <= blocks);
+                let mut log = Log::of(frames);
+                if log.hash() != ended.end.hash {
+                    return Err(damaged(about));
+                }
+                log.finish(Arc::new(ended.end.clone()));
+                (log, None)
+            }
+        };
+        let end = log.end().expect("it has ended").clone();
+        let mut share = budget.share();
         share.finish();
         let cast = Self(Arc::new(Shared {
             ending: Ending { end, expires: asleep.expires }.into(),
             content_type: asleep.content_type.clone().map_or_else(OnceLock::new, OnceLock::from),
+            pages,
             ..Shared::new(about.clone(), log, share, journal)
         }));
         let mut kept = cast.lock();
@@ -177,7 +210,26 @@ impl Cast {
         }
     }
 
-    /// What lies behind the cursor.
+    /// What lies behind the cursor. A log in the journal is read piece by piece; `page` is the one that is read now.
+    pub async fn read_on(
+        &self,
+        source: Source,
+        after: Seq,
+        bytes_max: usize,
+        page: &mut Page,
+    ) -> Result<Read, Unread> {
+        match self.pages().filter(|_| after < self.tail()) {
+            Some(pages) => pages.read(source, after, bytes_max, page).await,
+            None => Ok(self.read(source, after, bytes_max)),
+        }
+    }
+
+    /// The journal's pieces, unless their content was erased.
+    fn pages(&self) -> Option<&Pages> {
+        self.0.pages.as_ref().filter(|_| !self.lock().log.is_erased())
+    }
+
+    /// What lies behind the cursor in a log that is in memory, or at the end.
     pub fn read(&self, source: Source, after: Seq, bytes_max: usize) -> Read {
         loop {
             let mut kept = self.lock();
@@ -210,20 +262,39 @@ impl Cast {
         self.0.ending.get().map_or("running", |ending| ending.end.why.reason())
     }
 
-    /// Looks at everything at once. The log stands still meanwhile: be quick.
-    pub fn inspect<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> T {
+    /// Looks at everything at once, wherever it is. The log stands still meanwhile: be quick.
+    pub async fn look<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> Result<T, Unread> {
+        let Some(pages) = self.pages() else { return Ok(self.inspect(look)) };
+        let fold = pages.fold().await?;
         let kept = self.lock();
-        look(Now { log: &kept.log, first_token_ms: kept.first_token_ms })
+        Ok(look(Now { log: &kept.log, fold: &fold, first_token_ms: kept.first_token_ms }))
+    }
+
+    /// Looks at a log that is in memory.
+    fn inspect<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> T {
+        let kept = self.lock();
+        look(Now { log: &kept.log, fold: kept.log.fold(), first_token_ms: kept.first_token_ms })
+    }
+
+    /// All bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.lock().log.bytes()
     }
 
     /// The cursor before the block that holds a byte, and how far inside of it the byte lies; `None` beyond the tail.
-    pub fn at_offset(&self, offset: u64) -> Option<(Seq, usize)> {
-        self.lock().log.at_offset(offset)
+    pub async fn at_offset(&self, offset: u64) -> Result<Option<(Seq, usize)>, Unread> {
+        match self.pages().filter(|_| offset < self.bytes()) {
+            Some(pages) => pages.at_offset(offset).await.map(Some),
+            None => Ok(self.lock().log.at_offset(offset)),
+        }
     }
 
     /// How many bytes lie before the block behind the cursor.
-    pub fn offset(&self, after: Seq) -> u64 {
-        self.lock().log.offset(after)
+    pub async fn offset(&self, after: Seq) -> Result<u64, Unread> {
+        match self.pages().filter(|_| after < self.tail()) {
+            Some(pages) => pages.offset(after).await,
+            None => Ok(self.lock().log.offset(after)),
+        }
     }
 
     /// Whether both are handles to one cast.
@@ -301,7 +372,7 @@ impl Cast {
     /// Bytes of memory that this holds whatever is in its log.
     pub fn overhead(&self) -> usize {
         let metadata = self.0.about.metadata.as_ref().map_or(0, |metadata| metadata.get().len());
-        size_of::<Shared>() + metadata
+        size_of::<Shared>() + metadata + self.0.pages.as_ref().map_or(0, Pages::memory)
     }
 
     /// Brings the share of the budget up to what is held now.
@@ -312,6 +383,10 @@ impl Cast {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn damaged(about: &About) -> StorageError {
+    StorageError(format!("the stored content of stream {} is damaged", about.id))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Cursor {
     /// Where this is in the log; ahead of it is an error.
     pub(crate) fn locate(self, cast: &Cast) -> Result<Begin, Refusal> {
         // In the log itself: what wakes viewers may not have heard yet of a block that this one has seen.
-        let (tail, ended) = cast.inspect(|now| (now.log.tail(), now.log.end().is_some()));
+        let (tail, ended) = (cast.tail(), cast.end().is_some());
         let Some(after) = self.after else {
             return Ok(Begin::After(if self.live { tail } else { 0 }));
         };
@@ -71,7 +71,7 @@ impl Cursor {
             return Ok(Begin::Over(tail));
         }
         telemetry::resumed(Resume::Ahead);
-        Err(Refusal::cursor_ahead(tail, cast.offset(tail)))
+        Err(Refusal::cursor_ahead(tail, cast.bytes()))
     }
 }
 

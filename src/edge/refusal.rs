@@ -8,6 +8,7 @@ use crate::auth::Denied;
 use crate::cast::durable::StorageError;
 use crate::cast::end::End;
 use crate::cast::hub::order::{AskError, Missing, Refused};
+use crate::cast::pages::Unread;
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -82,6 +83,16 @@ impl From<Missing> for Refusal {
             Missing::Unreadable(_) => (StatusCode::INTERNAL_SERVER_ERROR, "storage_error"),
         };
         Self::new(status, code, missing.to_string())
+    }
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Storage(error) => Missing::Unreadable(error).into(),
+            Unread::Gone => Missing::Gone.into(),
+            Unread::Full => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", unread.to_string()),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn answer(
     let (Begin::After(mut cursor) | Begin::Over(mut cursor)) = begin;
     let mut events = Vec::new();
     if snapshot {
-        cursor = cast.inspect(|now| Snapshot::of(now.log).poll(&mut events));
+        cursor = cast.look(|now| Snapshot::of(&now).poll(&mut events)).await?;
     }
     let mut viewer =
         Viewer::new(cast, View::Poll, cursor, "long_poll", app.closing.clone()).until(grant.expires);

@@ -44,8 +44,8 @@ pub(super) async fn show(
     Name(id): Name,
 ) -> Result<Response, Error> {
     let cast = app.find(&grant, &id).await?;
-    Ok(cast.inspect(|now| {
-        let fold = now.log.fold();
+    let whole = cast.look(|now| {
+        let fold = now.fold;
         Json(Whole {
             facts: Facts::of(&cast, &now),
             upstream_id: fold.upstream_id.as_deref(),
@@ -54,7 +54,8 @@ pub(super) async fn show(
             hash: now.log.hash(),
         })
         .into_response()
-    }))
+    });
+    Ok(whole.await?)
 }
 
 /// `GET /v1/streams?status=&limit=&page=`, newest first

@@ -58,7 +58,7 @@ pub(super) async fn events(
     let mut head = open.sse(retry_ms(app.hub.draining().is_cancelled()));
     let mut cursor = after;
     if snapshot {
-        cursor = cast.inspect(|now| Snapshot::of(now.log).sse(&mut head));
+        cursor = cast.look(|now| Snapshot::of(&now).sse(&mut head)).await?;
     }
     let viewer = Viewer::new(cast, View::Events, cursor, "sse", app.closing.clone())
         .with_heartbeat(std::time::Duration::from_millis(heartbeat))
@@ -91,13 +91,13 @@ pub(super) async fn raw(
     }
     let (after, skip, offset) = match offset {
         Some(offset) => {
-            let ahead = || Error::cursor_ahead(cast.tail(), cast.offset(cast.tail()));
-            let (after, skip) = cast.at_offset(offset).ok_or_else(ahead)?;
+            let ahead = || Error::cursor_ahead(cast.tail(), cast.bytes());
+            let (after, skip) = cast.at_offset(offset).await?.ok_or_else(ahead)?;
             (after, skip, offset)
         }
         None => match cursor.locate(&cast)? {
-            Begin::After(after) => (after, 0, cast.offset(after)),
-            Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.offset(tail))),
+            Begin::After(after) => (after, 0, cast.offset(after).await?),
+            Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.bytes())),
         },
     };
     let content_type = cast.content_type().unwrap_or("text/event-stream").to_owned();
@@ -120,7 +120,7 @@ pub(super) async fn text(
     let cast = app.find(&grant, &id).await?;
     let after = match cursor.locate(&cast)? {
         Begin::After(after) => after,
-        Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.offset(tail))),
+        Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.bytes())),
     };
     let viewer = viewer(&app, cast, View::Text, after).until(grant.expires);
     Ok(stream("text/plain; charset=utf-8", follow(Bytes::new(), viewer, Ending::Abnormal, link)))

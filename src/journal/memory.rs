@@ -2,7 +2,9 @@
 
 use std::future::ready;
 
-use crate::cast::durable::{Commit, Durable, Load, Number, Record, StorageError, committed};
+use crate::cast::block::Seq;
+use crate::cast::durable::{Commit, Content, Durable, Load, Number, Record, StorageError, committed};
+use crate::cast::frame::Frame;
 
 /// Commits at once, to nowhere.
 #[derive(Debug)]
@@ -13,8 +15,12 @@ impl Durable for Memory {
         committed()
     }
 
-    fn load(&self, _number: Number) -> Load {
-        Box::pin(ready(Err(StorageError("content is in memory alone".into()))))
+    fn content(&self, _number: Number) -> Load<Content> {
+        Box::pin(ready(Err(in_memory())))
+    }
+
+    fn piece(&self, _number: Number, _first: Seq) -> Load<Vec<Frame>> {
+        Box::pin(ready(Err(in_memory())))
     }
 
     fn keeps_content(&self) -> bool {
@@ -24,4 +30,8 @@ impl Durable for Memory {
     fn trouble(&self) -> Option<StorageError> {
         None
     }
+}
+
+fn in_memory() -> StorageError {
+    StorageError("content is in memory alone".into())
 }

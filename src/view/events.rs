@@ -4,11 +4,12 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::cast::Now;
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::fold::Choices;
-use crate::cast::log::{Log, Part, Rendering};
+use crate::cast::log::{Part, Rendering};
 
 /// The native view as Server-Sent Events.
 #[derive(Debug)]
@@ -74,8 +75,8 @@ pub struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    pub fn of(log: &'a Log) -> Self {
-        Self { upto: log.tail(), choices: &log.fold().choices, usage: log.fold().usage }
+    pub fn of(now: &Now<'a>) -> Self {
+        Self { upto: now.log.tail(), choices: &now.fold.choices, usage: now.fold.usage }
     }
 
     /// The block that it reaches to: the cursor behind it.

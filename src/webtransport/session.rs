@@ -466,7 +466,7 @@ async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Result<Opened
     let open = Open { stream: &stream, after, tail, status, started_at };
     let mut head = msgpack::header(number, &open, retry_ms(edge.hub.draining().is_cancelled()));
     if snapshot && cursor.is_fresh() {
-        seen = cast.inspect(|now| msgpack::snapshot(&Snapshot::of(now.log), &mut head));
+        seen = cast.look(|now| msgpack::snapshot(&Snapshot::of(&now), &mut head)).await?;
     }
     let viewer = Viewer::new(cast.clone(), View::Packed, seen, "webtransport", edge.closing.clone())
         .with_heartbeat(heartbeat)

@@ -160,8 +160,9 @@ impl Gateway {
 
     /// Waits until the stream has ended.
     pub(crate) async fn has_ended(&self, id: &str) {
-        let cast = self.cast(id);
-        within("the end", cast.watch().closed()).await;
+        // It may be in the journal alone by now.
+        let cast = self.server.hub().find(&Arc::from(OPEN_TENANT), &Id::parse(id).expect("an id")).await;
+        within("the end", cast.expect("a stream").watch().closed()).await;
     }
 
     pub(crate) fn budget_held(&self) -> usize {

@@ -1,14 +1,13 @@
-//! An ended stream whose log is in the journal alone. Whoever asks for it wakes it.
+//! An ended stream whose log is in the journal alone. Whoever asks for it reads it from there.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::cast::Cast;
 use crate::cast::about::About;
 use crate::cast::durable::{Durable, Ended, StorageError};
-use crate::cast::memory::Share;
+use crate::cast::memory::Budget;
+use crate::cast::{Cast, Shared};
 
 /// What is in memory of a stream that sleeps.
 #[derive(Debug)]
@@ -17,8 +16,10 @@ pub(in crate::cast) struct Asleep {
     pub(in crate::cast) content_type: Option<String>,
     pub(in crate::cast) ended: Ended,
     pub(in crate::cast) expires: Instant,
+    /// The one cast that all share who have it now.
+    awake: Mutex<Weak<Shared>>,
     /// Those who wake it at the same time wait for the first of them.
-    awake: Mutex<Option<Cast>>,
+    waking: tokio::sync::Mutex<()>,
 }
 
 impl Asleep {
@@ -28,29 +29,44 @@ impl Asleep {
         ended: Ended,
         expires: Instant,
     ) -> Self {
-        Self { about, content_type, ended, expires, awake: Mutex::default() }
+        let (awake, waking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { about, content_type, ended, expires, awake, waking }
     }
 
-    /// What stays in memory of a cast that has ended.
+    /// What stays in memory of a cast that has ended. Whoever has it goes on with it.
     pub(in crate::cast) fn from(cast: &Cast) -> Option<Self> {
         let (end, expires) = (cast.end()?, cast.expires()?);
         let content_type = cast.content_type().map(str::to_owned);
-        Some(Self::new(cast.about().clone(), content_type, cast.ended(&end), expires))
+        let asleep = Self::new(cast.about().clone(), content_type, cast.ended(&end), expires);
+        *asleep.lock() = Arc::downgrade(&cast.0);
+        Some(asleep)
     }
 
-    /// The cast with its log, read from the journal once.
+    /// The cast, if anybody has it.
+    pub(in crate::cast) fn awake(&self) -> Option<Cast> {
+        self.lock().upgrade().map(Cast)
+    }
+
+    /// The cast, with its log in the journal.
     pub(in crate::cast) async fn wake(
         &self,
         journal: Arc<dyn Durable>,
-        share: Share,
+        budget: &Arc<Budget>,
     ) -> Result<Cast, StorageError> {
-        let mut awake = self.awake.lock().await;
-        if let Some(cast) = &*awake {
-            return Ok(cast.clone());
+        if let Some(cast) = self.awake() {
+            return Ok(cast);
         }
-        let frames = journal.load(self.about.number).await?;
-        let cast = Cast::woken(self, frames, share, journal)?;
-        *awake = Some(cast.clone());
+        let _one_at_a_time = self.waking.lock().await;
+        if let Some(cast) = self.awake() {
+            return Ok(cast);
+        }
+        let content = journal.content(self.about.number).await?;
+        let cast = Cast::woken(self, content, budget, journal)?;
+        *self.lock() = Arc::downgrade(&cast.0);
         Ok(cast)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Weak<Shared>> {
+        self.awake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

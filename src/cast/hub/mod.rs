@@ -266,9 +266,7 @@ impl Hub {
         if !self.0.budget.has_room() {
             self.put_to_sleep();
         }
-        let cast = asleep.wake(self.0.journal.clone(), self.0.budget.share()).await?;
-        self.lock().move_to(&asleep.about, &place, Place::Memory(cast.clone()));
-        Ok(cast)
+        asleep.wake(self.0.journal.clone(), &self.0.budget).await
     }
 
     /// Up to `max` of the tenant's streams that `pick` wants, newest first, behind the start number `before`; and

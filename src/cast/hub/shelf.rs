@@ -133,7 +133,10 @@ impl Shelf {
             }
             let is_more_wanted = match &kept.place {
                 Place::Memory(cast) => cast.inspect(|now| look(*number, &Facts::of(cast, &now))),
-                Place::Journal(asleep) => look(*number, &Facts::of_ended(&asleep.about, &asleep.ended)),
+                Place::Journal(asleep) => {
+                    let viewers = asleep.awake().map_or(0, |cast| cast.viewers());
+                    look(*number, &Facts::of_ended(&asleep.about, &asleep.ended, viewers))
+                }
             };
             if !is_more_wanted {
                 return None;

@@ -7,7 +7,7 @@ use tokio::time::{advance, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::script::{Pace, Script, failure};
-use super::{STALL, frame};
+use super::{STALL, frame, now};
 use crate::cast::end::{Outcome, Why};
 use crate::cast::hub::order::{Ask, AskError, Launch, Missing, Order, Origin, Refused, Started};
 use crate::cast::hub::{Hub, Limits, Retention};
@@ -92,15 +92,6 @@ impl World {
             Err(Refused::Full(limit)) => limit.into(),
             Err(refused) => format!("{refused:?}").split(['(', ' ']).next().unwrap().into(),
         }
-    }
-}
-
-/// What a future that is ready resolves to.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(value) => value,
-        std::task::Poll::Pending => panic!("this is not ready"),
     }
 }
 

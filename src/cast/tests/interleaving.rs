@@ -8,6 +8,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::model::{Model, Said};
+use super::now;
 use super::{STALL, about, cast};
 use crate::cast::block::Seq;
 use crate::cast::end::{End, Outcome, Why};
@@ -206,13 +207,13 @@ impl World {
         let bytes = self.model.offset(Seq::MAX);
         let step = (bytes / 500).max(1) as usize;
         for offset in (0..=bytes).step_by(step) {
-            let (after, skip) = self.cast.at_offset(offset).expect("not beyond the tail");
-            assert_eq!(self.cast.offset(after), self.model.offset(after));
+            let (after, skip) = now(self.cast.at_offset(offset)).unwrap().expect("not beyond the tail");
+            assert_eq!(now(self.cast.offset(after)), Ok(self.model.offset(after)));
             assert_eq!(self.model.offset(after) + skip as u64, offset);
             let is_inside = offset < self.model.offset(after + 1);
             assert!(is_inside || offset == bytes && (after, skip) == (self.model.tail(), 0));
         }
-        assert_eq!(self.cast.at_offset(bytes + 1), None);
+        assert_eq!(now(self.cast.at_offset(bytes + 1)), Ok(None));
     }
 }
 
@@ -300,7 +301,7 @@ proptest! {
             runtime.block_on(world.run(op));
         }
         if !world.erased {
-            let choices = world.cast.inspect(|now| serde_json::to_value(&now.log.fold().choices).unwrap());
+            let choices = now(world.cast.look(|now| serde_json::to_value(&now.fold.choices).unwrap())).unwrap();
             assert_eq!(choices, world.model.choices());
             world.check_offsets();
         }

@@ -4,6 +4,7 @@ mod hub;
 mod interleaving;
 mod load;
 mod model;
+mod pages;
 mod producer;
 pub(crate) mod script;
 
@@ -60,4 +61,13 @@ pub(crate) fn frame(first: Seq, texts: &[&str]) -> Frame {
         events.extend((!said.is_empty()).then(|| (seq, text(said))));
     }
     Frame { first, at_ms: 0, bytes: bytes.into(), ends, events }
+}
+
+/// What a future that is ready resolves to.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("this is not ready"),
+    }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use crate::cast::durable::{Commit, Durable, Load, Number, Record, StorageError, committed};
+use crate::cast::block::Seq;
+use crate::cast::durable::{Commit, Content, Durable, Load, Number, Record, StorageError, committed};
+use crate::cast::frame::Frame;
 
 /// How the next commits go.
 #[derive(Debug, Clone)]
@@ -98,7 +100,11 @@ impl Durable for Script {
         }
     }
 
-    fn load(&self, _number: Number) -> Load {
+    fn piece(&self, _number: Number, _first: Seq) -> Load<Vec<Frame>> {
+        Box::pin(std::future::ready(Err(failure())))
+    }
+
+    fn content(&self, _number: Number) -> Load<Content> {
         Box::pin(async { Err(failure()) })
     }
 

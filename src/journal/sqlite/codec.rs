@@ -7,12 +7,16 @@ use serde::de::DeserializeOwned;
 
 use crate::cast::durable::{Ended, Number, StorageError};
 use crate::cast::frame::Frame;
+use crate::crypto::sha256;
 
 /// A chunk that claims to be larger than this is damaged.
 const CHUNK_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes before a frame in a journal row: the number of its stream, which is 0 when it was erased, and its length.
 const PREFIX: usize = 12;
+
+/// As much of a SHA-256 as is kept beside the data.
+const SUM: usize = 16;
 
 /// Appends one frame of a stream to a journal row.
 pub(super) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {
@@ -63,6 +67,16 @@ pub(super) fn chunk(frames: &[Frame]) -> Vec<u8> {
         rmp_serde::encode::write(&mut plain, frame).expect("plain data is MessagePack");
     }
     lz4_flex::compress_prepend_size(&plain)
+}
+
+/// What a row or a chunk is checked by when it is read.
+pub(super) fn sum(data: &[u8]) -> [u8; SUM] {
+    let whole = sha256(data);
+    whole.first_chunk().copied().expect("it is shorter")
+}
+
+pub(super) fn check(wanted: &[u8], data: &[u8]) -> Result<(), StorageError> {
+    if sum(data) == wanted { Ok(()) } else { Err(damaged("what stands there is not what was written")) }
 }
 
 /// The frames of a chunk.

@@ -7,8 +7,10 @@
 mod codec;
 mod group;
 mod health;
+mod migrate;
 mod recover;
 mod schema;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod unsealed;
@@ -25,7 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 use self::health::Health;
 use self::writer::{Message, Writer};
 use super::{Durability, OpenError, Opened};
-use crate::cast::durable::{Commit, Durable, Load, Number, Record, StorageError};
+use crate::cast::block::Seq;
+use crate::cast::durable::{Commit, Content, Durable, Load, Number, Record, StorageError};
 use crate::cast::frame::Frame;
 
 /// Messages that wait for the writer; producers wait for a place beyond it.
@@ -94,16 +97,21 @@ impl Durable for Sqlite {
         self.send(|done| Message::Commit(record, done))
     }
 
-    fn load(&self, number: Number) -> Load {
+    fn content(&self, number: Number) -> Load<Content> {
         let sealed = self.send(|done| Message::Seal(number, done));
         let readers = self.readers.clone();
         Box::pin(async move {
-            if let Some(content) = sealed.await? {
-                return Ok(content);
+            if let Some(frames) = sealed.await? {
+                return Ok(Content::Whole(frames));
             }
-            let read = tokio::task::spawn_blocking(move || readers.load(number)).await;
-            read.unwrap_or_else(|_| Err(StorageError("reading the database failed".into())))
+            let marks = move |connection: &Connection| seal::marks(connection, number).map_err(recover::fail);
+            readers.read(marks).await.map(Content::Pieces)
         })
+    }
+
+    fn piece(&self, number: Number, first: Seq) -> Load<Vec<Frame>> {
+        let readers = self.readers.clone();
+        Box::pin(readers.read(move |connection| seal::frames(connection, number, first)))
     }
 
     fn keeps_content(&self) -> bool {
@@ -116,17 +124,23 @@ impl Durable for Sqlite {
 }
 
 impl Readers {
-    fn load(&self, number: Number) -> Result<Vec<Frame>, StorageError> {
-        let fail = |error: rusqlite::Error| StorageError(format!("the database cannot be read: {error}"));
-        let lock = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let idle = lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => schema::open_reader(&self.path).map_err(fail)?,
-        };
-        let frames = recover::content(&connection, number)?;
-        lock().push(connection);
-        Ok(frames)
+    /// Reads by one of the connections, where waiting for the disk holds up nobody else.
+    async fn read<T: Send + 'static>(
+        self: Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let reading = tokio::task::spawn_blocking(move || {
+            let lock = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let idle = lock().pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => schema::open_reader(&self.path).map_err(recover::fail)?,
+            };
+            let found = read(&connection)?;
+            lock().push(connection);
+            Ok(found)
+        });
+        reading.await.unwrap_or_else(|_| Err(StorageError("reading the database failed".into())))
     }
 }
 

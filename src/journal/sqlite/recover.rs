@@ -1,20 +1,22 @@
 //! What the database knows: read once at the start, and ended streams again on demand.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::value::RawValue;
 
 use super::codec;
+use super::seal::{self, Progress};
 use super::unsealed::{Place, Unsealed};
 use crate::cast::about::About;
+use crate::cast::block::Seq;
 use crate::cast::durable::{Ended, Known, Number, Record, State, StorageError};
-use crate::cast::end::{End, Outcome, Why};
+use crate::cast::end::{End, Why};
+use crate::cast::fold::Fold;
 use crate::cast::frame::Frame;
 use crate::cast::id::Id;
-use crate::cast::log::Log;
-use crate::crypto::random;
+use crate::crypto::{Sha256, hex, random};
 use crate::telemetry;
 
 #[derive(Debug)]
@@ -22,14 +24,61 @@ pub(super) struct Recovered {
     /// All streams, by their numbers; those that were running have a preliminary end.
     pub(super) known: Vec<Known>,
     /// What is durable of the streams that have not ended.
-    pub(super) running: BTreeMap<Number, Vec<Frame>>,
+    pub(super) running: BTreeMap<Number, Tally>,
     pub(super) unsealed: Unsealed,
     pub(super) next_row: i64,
+}
+
+/// What the end of a stream says about its content, counted frame by frame.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    blocks: Seq,
+    bytes: u64,
+    frames: usize,
+    hash: Sha256,
+    fold: Fold,
+    first_token_ms: Option<f64>,
+    at_ms: u64,
+}
+
+impl Tally {
+    fn count(&mut self, number: Number, frame: &Frame) -> Result<(), StorageError> {
+        if frame.first != self.blocks + 1 {
+            let found = frame.first;
+            let error = format!("the database is damaged: stream {number} goes on with block {found}");
+            return Err(StorageError(error));
+        }
+        self.blocks = frame.last();
+        self.bytes += frame.bytes.len() as u64;
+        self.frames += 1;
+        self.hash.update(&frame.bytes);
+        self.at_ms = frame.at_ms;
+        if self.first_token_ms.is_none() && frame.events.iter().any(|(_, event)| event.is_content()) {
+            self.first_token_ms = Some(frame.at_ms as f64);
+        }
+        frame.events.iter().for_each(|(_, event)| self.fold.apply(event));
+        Ok(())
+    }
+
+    fn interrupted(self) -> Ended {
+        let end = End {
+            why: Why::Restart,
+            message: Some("the gateway was restarted".into()),
+            finish: self.fold.finish().map(str::to_owned),
+            usage: self.fold.usage,
+            blocks: self.blocks,
+            bytes: self.bytes,
+            hash: hex(&self.hash.finish()),
+            at_ms: self.at_ms,
+        };
+        Ended { end, model: self.fold.model, frames: self.frames, first_token_ms: self.first_token_ms }
+    }
 }
 
 /// Reads the catalogue, and the journal whole: it holds running streams only, and ended ones for a moment.
 pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
     let (mut known, mut running) = (Vec::new(), BTreeMap::new());
+    let mut unsealed = Unsealed::default();
     let mut select = connection
         .prepare(
             "SELECT number, tenant, id, provider, metadata, ttl_s, key, fingerprint, started_ms, content_type,
@@ -39,19 +88,20 @@ pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
     let mut rows = select.query([]).map_err(fail)?;
     while let Some(row) = rows.next().map_err(fail)? {
         let (stream, is_running) = stream(row)?;
-        if is_running {
-            running.insert(stream.about.number, Vec::new());
-        }
+        let number = stream.about.number;
         known.push(stream);
+        if is_running {
+            running.insert(number, in_chunks(connection, number, &mut unsealed)?);
+        }
     }
-    let sealed = sealed(connection)?;
-    let mut unsealed = Unsealed::default();
     let mut next_row = 1;
-    let mut select = connection.prepare("SELECT row, data FROM journal ORDER BY row").map_err(fail)?;
+    let mut select = connection.prepare("SELECT row, sum, data FROM journal ORDER BY row").map_err(fail)?;
     let mut rows = select.query([]).map_err(fail)?;
     while let Some(row) = rows.next().map_err(fail)? {
         let number: i64 = row.get(0).map_err(fail)?;
-        let data = row.get_ref(1).and_then(|data| Ok(data.as_blob()?)).map_err(fail)?;
+        let blob = |column| row.get_ref(column).and_then(|data| Ok(data.as_blob()?)).map_err(fail);
+        let data = blob(2)?;
+        codec::check(blob(1)?, data)?;
         next_row = number + 1;
         let mut offset = 0;
         while offset < data.len() {
@@ -62,56 +112,70 @@ pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
                 continue;
             }
             unsealed.span(stream, number);
-            if let Some(frames) = running.get_mut(&stream) {
-                frames.push(codec::at(data, place.offset)?);
-                unsealed.note(stream, place);
+            if let Some(tally) = running.get_mut(&stream) {
+                let frame = codec::at(data, place.offset)?;
+                // What is in chunks already stays where others still need its row.
+                if frame.last() > tally.blocks {
+                    tally.count(stream, &frame)?;
+                    unsealed.note(stream, place, data.len());
+                }
                 continue;
             }
             let found = known.binary_search_by_key(&stream, |known| known.about.number);
             match found.map(|found| &known[found].state) {
-                // It has left the journal; only rows that it shares with others are still there.
-                Ok(State::Ended(_)) if sealed.contains(&stream) => continue,
-                Ok(State::Ended(_)) if !unsealed.ended.contains(&stream) => unsealed.ended.push(stream),
-                Ok(State::Ended(_)) => {}
-                // Purged, or never begun, and not erased any more.
-                Ok(State::Gone(_)) | Err(_) => {
-                    unsealed.erase.insert(stream);
-                    continue;
+                Ok(State::Ended(ended)) => {
+                    let progress = match unsealed.sealed.get(&stream) {
+                        Some(progress) => *progress,
+                        None => seal::progress(connection, stream)?,
+                    };
+                    unsealed.sealed.insert(stream, progress);
+                    // It has left the journal; only rows that it shares with others are still there.
+                    if progress.last >= ended.end.blocks {
+                        continue;
+                    }
+                    if !unsealed.ended.contains(&stream) {
+                        unsealed.ended.push(stream);
+                    }
+                    unsealed.note(stream, place, data.len());
                 }
+                // Purged, or never begun, and not erased any more.
+                Ok(State::Gone(_)) | Err(_) => drop(unsealed.erase.insert(stream)),
             }
-            unsealed.note(stream, place);
         }
         if !unsealed.rows.contains_key(&number) {
             unsealed.empty.push(number);
         }
     }
+    // What is there whole needs no more counting.
+    unsealed.sealed.retain(|stream, _| unsealed.places.contains_key(stream) || running.contains_key(stream));
     Ok(Recovered { known, running, unsealed, next_row })
 }
 
-/// The streams whose content is in chunks, all of it.
-fn sealed(connection: &Connection) -> Result<HashSet<Number>, StorageError> {
-    let mut select = connection.prepare("SELECT DISTINCT stream FROM chunks").map_err(fail)?;
-    let rows = select.query_map([], |row| row.get::<_, i64>(0)).map_err(fail)?;
-    rows.map(|row| row.map(|number| number as Number).map_err(fail)).collect()
+/// What a long stream had in chunks already when it was interrupted.
+fn in_chunks(
+    connection: &Connection,
+    stream: Number,
+    unsealed: &mut Unsealed,
+) -> Result<Tally, StorageError> {
+    let (mut tally, mut progress) = (Tally::default(), Progress::default());
+    for mark in seal::marks(connection, stream).map_err(fail)? {
+        let frames = seal::frames(connection, stream, mark.first)?;
+        frames.iter().try_for_each(|frame| tally.count(stream, frame))?;
+        progress = progress.over(&frames).1;
+    }
+    if progress != Progress::default() {
+        unsealed.sealed.insert(stream, progress);
+    }
+    Ok(tally)
 }
 
 /// Ends every stream that was running when the process before this one died, where it is durable: it is never
 /// continued.
-pub(super) fn interrupt(known: &mut [Known], running: BTreeMap<Number, Vec<Frame>>) -> Vec<Record> {
+pub(super) fn interrupt(known: &mut [Known], running: BTreeMap<Number, Tally>) -> Vec<Record> {
     let mut records = Vec::new();
-    for (number, frames) in running {
+    for (number, tally) in running {
         let Ok(found) = known.binary_search_by_key(&number, |known| known.about.number) else { continue };
-        let begins = |frame: &&Frame| frame.events.iter().any(|(_, event)| event.is_content());
-        let first_token_ms = frames.iter().find(begins).map(|frame| frame.at_ms as f64);
-        let at_ms = frames.last().map_or(0, |frame| frame.at_ms);
-        let log = Log::of(frames);
-        let outcome = Outcome::because(Why::Restart, "the gateway was restarted");
-        let ended = Ended {
-            end: End::clone(&log.conclude(outcome, at_ms)),
-            model: log.fold().model.clone(),
-            frames: log.frames(),
-            first_token_ms,
-        };
+        let ended = tally.interrupted();
         telemetry::stream_interrupted(&known[found].about.provider);
         known[found].state = State::Ended(ended.clone());
         records.push(Record::End(number, Arc::new(ended)));
@@ -151,20 +215,6 @@ fn stream(row: &Row<'_>) -> Result<(Known, bool), StorageError> {
     Ok((known, is_running))
 }
 
-/// The sealed content of a stream.
-pub(super) fn content(connection: &Connection, number: Number) -> Result<Vec<Frame>, StorageError> {
-    let mut frames = Vec::new();
-    let mut select = connection
-        .prepare_cached("SELECT data FROM chunks WHERE stream = ?1 ORDER BY first")
-        .map_err(fail)?;
-    let mut rows = select.query([number as i64]).map_err(fail)?;
-    while let Some(row) = rows.next().map_err(fail)? {
-        let data = row.get_ref(0).and_then(|data| Ok(data.as_blob()?)).map_err(fail)?;
-        frames.extend(codec::frames(data)?);
-    }
-    Ok(frames)
-}
-
 /// The secret of this data directory, made once.
 pub(super) fn secret(connection: &Connection) -> Result<[u8; 32], StorageError> {
     let select = "SELECT value FROM meta WHERE name = 'secret'";
@@ -177,6 +227,6 @@ pub(super) fn secret(connection: &Connection) -> Result<[u8; 32], StorageError> 
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn fail(error: rusqlite::Error) -> StorageError {
+pub(super) fn fail(error: rusqlite::Error) -> StorageError {
     StorageError(format!("the database cannot be read: {error}"))
 }

@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::migrate;
 use crate::journal::{Durability, OpenError};
 
 /// `tkcs`: this file is ours.
 const APPLICATION_ID: i32 = 0x746b_6373;
-const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// How long to wait for a reader or a writer.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+/// What the write-ahead log keeps of the disk when it is idle.
+const WAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -39,11 +43,16 @@ const TABLES: &str = "
     );
     CREATE UNIQUE INDEX streams_key ON streams (tenant, key) WHERE key IS NOT NULL;
     -- What running streams have: one row per group commit, with frames of many streams; only ever appended to.
-    CREATE TABLE journal (row INTEGER PRIMARY KEY, data BLOB NOT NULL);
-    -- What ended streams have: compressed runs of frames.
+    CREATE TABLE journal (row INTEGER PRIMARY KEY, sum BLOB NOT NULL, data BLOB NOT NULL);
+    -- What ended streams have, and long ones before: compressed runs of frames, from the block `first` to `last`. Before
+    -- them lie `begin` bytes, and the last block with events is `id`.
     CREATE TABLE chunks (
         stream INTEGER NOT NULL REFERENCES streams (number),
         first  INTEGER NOT NULL,
+        last   INTEGER NOT NULL,
+        begin  INTEGER NOT NULL,
+        id     INTEGER NOT NULL,
+        sum    BLOB NOT NULL,
         data   BLOB NOT NULL,
         PRIMARY KEY (stream, first)
     );
@@ -78,10 +87,14 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
         return Err(OpenError::NotOurs(path.to_owned()));
     }
     let version = pragma("user_version").map_err(fail)?;
-    if version != VERSION {
+    if !(migrate::OLDEST..=VERSION).contains(&version) {
         return Err(OpenError::Version { path: path.to_owned(), version, ours: VERSION });
     }
     set_up(&connection, durability).map_err(fail)?;
+    if version < VERSION {
+        migrate::migrate(&mut connection, version)
+            .map_err(|error| OpenError::Storage { path: path.to_owned(), error: error.0 })?;
+    }
     // Whether it can be written is better known now than at the first stream.
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
     Ok(Database { connection, _lock: lock })
@@ -97,6 +110,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // What a burst has made of the write-ahead log is given back when it is over.
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
     // FULL syncs the write-ahead log with every commit; with OFF the system writes it when it likes.
     let synchronous = match durability {
         Durability::Commit => "FULL",

@@ -75,6 +75,21 @@ fn ended(blocks: u64) -> Arc<Ended> {
     Arc::new(Ended { end, model: Some("model".into()), frames: 2, first_token_ms: Some(1.5) })
 }
 
+/// All frames of an ended stream, piece by piece.
+async fn content(journal: &dyn Durable, number: Number) -> Vec<Frame> {
+    let Content::Pieces(marks) = journal.content(number).await.unwrap() else { panic!("not in pieces") };
+    let mut frames: Vec<Frame> = Vec::new();
+    for mark in marks {
+        let piece = journal.piece(number, mark.first).await.unwrap();
+        assert_eq!((piece[0].first, piece.last().unwrap().last()), (mark.first, mark.last));
+        assert_eq!(mark.begin, frames.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>());
+        let id = frames.iter().flat_map(|frame| &frame.events).last().map_or(0, |(seq, _)| *seq);
+        assert_eq!(mark.id, id);
+        frames.extend(piece);
+    }
+    frames
+}
+
 #[tokio::test]
 async fn what_is_committed_is_known_again() {
     let directory = Directory::new();
@@ -110,12 +125,12 @@ async fn what_is_committed_is_known_again() {
     let State::Ended(end) = &known[1].state else { panic!("{:?}", known[1].state) };
     assert_eq!((end.end.clone(), end.first_token_ms), (ended(100).end.clone(), Some(1.5)));
     assert!(matches!(known[2].state, State::Gone(5_000)));
-    assert_eq!(journal.load(2).await.unwrap(), wanted(2));
-    assert!(journal.load(3).await.unwrap().is_empty());
+    assert_eq!(content(&*journal, 2).await, wanted(2));
+    assert!(content(&*journal, 3).await.is_empty());
 
     journal.commit(Record::Forget(3)).await.unwrap();
     journal.commit(Record::End(1, ended(100))).await.unwrap();
-    assert_eq!(journal.load(1).await.unwrap(), wanted(1), "sealed on demand");
+    assert_eq!(content(&*journal, 1).await, wanted(1), "sealed on demand");
     drop(journal);
     let left = Connection::open(directory.path()).unwrap();
     let rows = |table| {
@@ -141,15 +156,18 @@ async fn what_is_sealed_is_not_sealed_again() {
     let shared = "UPDATE journal SET data = CAST(data || (SELECT data FROM journal WHERE row = 3) AS BLOB)
                   WHERE row = 2; DELETE FROM journal WHERE row = 3";
     database.execute_batch(shared).unwrap();
+    let data: Vec<u8> =
+        database.query_row("SELECT data FROM journal WHERE row = 2", [], |row| row.get(0)).unwrap();
+    database.execute("UPDATE journal SET sum = ?1 WHERE row = 2", [codec::sum(&data)]).unwrap();
     drop(database);
     let Opened { journal, .. } = directory.open();
     journal.commit(Record::End(1, ended(2))).await.unwrap();
-    assert_eq!(journal.load(1).await.unwrap(), [(*frame(1, "x")).clone(), (*frame(2, "x")).clone()]);
+    assert_eq!(content(&*journal, 1).await, [(*frame(1, "x")).clone(), (*frame(2, "x")).clone()]);
     drop(journal);
 
     let Opened { journal, known, .. } = directory.open();
     assert!(matches!(&known[1].state, State::Ended(cut) if cut.frames == 1));
-    assert_eq!(journal.load(1).await.unwrap().len(), 2);
+    assert_eq!(content(&*journal, 1).await.len(), 2);
     journal.commit(Record::Bury(2, 5_000)).await.unwrap();
     drop(journal);
     let database = Connection::open(directory.path()).unwrap();
@@ -190,4 +208,127 @@ async fn a_damaged_journal_is_said_and_not_deleted() {
     let error = Sqlite::open(&directory.path(), Durability::Commit).unwrap_err().to_string();
     assert!(error.contains("damaged"), "{error}");
     assert!(directory.path().exists());
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_damage_and_nothing_else() {
+    let directory = Directory::new();
+    let Opened { journal, .. } = directory.open();
+    for number in [1, 2] {
+        journal.commit(Record::Begin(about(number))).await.unwrap();
+        journal.commit(Record::Frame(number, frame(1, "abc"))).await.unwrap();
+    }
+    journal.commit(Record::End(1, ended(1))).await.unwrap();
+    assert_eq!(content(&*journal, 1).await.len(), 1);
+    drop(journal);
+    let database = Connection::open(directory.path()).unwrap();
+    let flip = |table: &str| {
+        let select = format!("SELECT data FROM {table} LIMIT 1");
+        let mut data: Vec<u8> = database.query_row(&select, [], |row| row.get(0)).unwrap();
+        *data.last_mut().unwrap() ^= 1;
+        database.execute(&format!("UPDATE {table} SET data = ?1"), [data]).unwrap();
+    };
+    // At rest it is found by whoever reads it; the others are not kept from what is theirs.
+    flip("chunks");
+    let Opened { journal, .. } = directory.open();
+    let error = journal.piece(1, 1).await.unwrap_err();
+    assert!(error.0.contains("damaged"), "{error}");
+    assert_eq!(content(&*journal, 2).await, [(*frame(1, "abc")).clone()]);
+    drop(journal);
+}
+
+/// A database as the first version made it: with rows and chunks that nothing checks.
+#[tokio::test]
+async fn an_older_database_is_brought_up_to_date() {
+    let directory = Directory::new();
+    let Opened { journal, secret, .. } = directory.open();
+    for number in [1, 2] {
+        journal.commit(Record::Begin(about(number))).await.unwrap();
+        for seq in 1..=3 {
+            journal.commit(Record::Frame(number, frame(seq, "abc"))).await.unwrap();
+        }
+    }
+    journal.commit(Record::End(1, ended(3))).await.unwrap();
+    let wanted = content(&*journal, 1).await;
+    drop(journal);
+    let database = Connection::open(directory.path()).unwrap();
+    let back = "
+        CREATE TABLE rows (row INTEGER PRIMARY KEY, data BLOB NOT NULL);
+        INSERT INTO rows SELECT row, data FROM journal;
+        CREATE TABLE runs (
+            stream INTEGER NOT NULL REFERENCES streams (number), first INTEGER NOT NULL, data BLOB NOT NULL,
+            PRIMARY KEY (stream, first)
+        );
+        INSERT INTO runs SELECT stream, first, data FROM chunks;
+        DROP TABLE journal; DROP TABLE chunks;
+        ALTER TABLE rows RENAME TO journal; ALTER TABLE runs RENAME TO chunks;
+        PRAGMA user_version = 1";
+    database.execute_batch(back).unwrap();
+    drop(database);
+
+    let Opened { journal, known, secret: again } = directory.open();
+    assert_eq!((secret, known.len()), (again, 2));
+    assert_eq!(content(&*journal, 1).await, wanted);
+    let State::Ended(cut) = &known[1].state else { panic!("{:?}", known[1].state) };
+    assert_eq!((cut.end.why, cut.end.blocks), (Why::Restart, 3));
+    assert_eq!(content(&*journal, 2).await.len(), 3);
+    drop(journal);
+    let version = |database: &Connection| {
+        database.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0)).unwrap()
+    };
+    assert_eq!(version(&Connection::open(directory.path()).unwrap()), schema::VERSION);
+}
+
+/// A stream that goes on for long does not keep the rows of all others.
+#[test]
+fn a_long_stream_leaves_the_journal_before_it_ends() {
+    let directory = Directory::new();
+    let writer = || {
+        let database = schema::open(&directory.path(), Durability::Process).unwrap();
+        let recover::Recovered { known, running, unsealed, next_row } =
+            recover::read(&database.connection).unwrap();
+        let health = Health::default();
+        let writer = Writer { database, unsealed, health, next_row, owed: Vec::new(), traces: false };
+        (writer, known, running)
+    };
+    let rows = |writer: &Writer, table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        writer.database.connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let (mut first, ..) = writer();
+    first.unsealed.bytes_max = 2_000;
+    first.settle(vec![Record::Begin(about(1)), Record::Begin(about(2))]).unwrap();
+    let text = "x".repeat(100);
+    for seq in 1..=200 {
+        first.settle(vec![Record::Frame(1, frame(seq, &text)), Record::Frame(2, frame(seq, &text))]).unwrap();
+        while first.unsealed.is_large() {
+            assert!(first.tidy());
+        }
+    }
+    while first.tidy() {}
+    assert!(rows(&first, "journal") < 10, "{}", rows(&first, "journal"));
+    assert!(rows(&first, "chunks") > 10);
+    first.settle(vec![Record::End(2, ended(200))]).unwrap();
+    drop(first);
+
+    // One was running, the other had ended and was not whole in chunks.
+    let (mut second, mut known, running) = writer();
+    let records = recover::interrupt(&mut known, running);
+    let State::Ended(cut) = &known[0].state else { panic!("{:?}", known[0].state) };
+    assert_eq!((cut.end.blocks, cut.end.bytes, cut.frames), (200, 20_000, 200));
+    assert_eq!(cut.end.hash, hex(&crate::crypto::sha256(text.repeat(200).as_bytes())));
+    second.settle(records).unwrap();
+    while second.tidy() {}
+    assert_eq!(rows(&second, "journal"), 0);
+    for stream in [1, 2] {
+        let mut seqs = Vec::new();
+        let mut begin = 0;
+        for mark in seal::marks(&second.database.connection, stream).unwrap() {
+            assert_eq!(mark.begin, begin);
+            let frames = seal::frames(&second.database.connection, stream, mark.first).unwrap();
+            begin += frames.iter().map(|frame| frame.bytes.len() as u64).sum::<u64>();
+            seqs.extend(frames.iter().map(|frame| frame.first));
+        }
+        assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "stream {stream}");
+    }
 }

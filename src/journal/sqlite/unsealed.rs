@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::seal::Progress;
 use crate::cast::durable::Number;
 
 /// Where a frame stands in the journal.
@@ -11,11 +12,26 @@ pub(super) struct Place {
     pub(super) offset: usize,
 }
 
+/// A row, and for how many frames it is there.
+#[derive(Debug)]
+pub(super) struct Row {
+    frames: usize,
+    bytes: usize,
+}
+
+/// So much a start may have to read.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// What the journal table holds: frames by stream, and how many streams each row still serves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unsealed {
     pub(super) places: HashMap<Number, Vec<Place>>,
-    pub(super) rows: BTreeMap<i64, usize>,
+    pub(super) rows: BTreeMap<i64, Row>,
+    /// Bytes of those rows, and above how many what long streams have in the oldest ones is made into chunks.
+    pub(super) bytes: usize,
+    pub(super) bytes_max: usize,
+    /// How far streams are in chunks of which more comes.
+    pub(super) sealed: HashMap<Number, Progress>,
     pub(super) ended: Vec<Number>,
     /// Rows that serve nobody any more, and are still there.
     pub(super) empty: Vec<i64>,
@@ -27,11 +43,58 @@ pub(super) struct Unsealed {
     pub(super) gone: HashSet<Number>,
 }
 
+impl Default for Unsealed {
+    fn default() -> Self {
+        Self {
+            places: HashMap::new(),
+            rows: BTreeMap::new(),
+            bytes: 0,
+            bytes_max: BYTES_MAX,
+            sealed: HashMap::new(),
+            ended: Vec::new(),
+            empty: Vec::new(),
+            spans: HashMap::new(),
+            erase: HashSet::new(),
+            gone: HashSet::new(),
+        }
+    }
+}
+
 impl Unsealed {
-    pub(super) fn note(&mut self, stream: Number, place: Place) {
+    /// Notes a frame, and how many bytes its row has.
+    pub(super) fn note(&mut self, stream: Number, place: Place, row_bytes: usize) {
         self.span(stream, place.row);
         self.places.entry(stream).or_default().push(place);
-        *self.rows.entry(place.row).or_default() += 1;
+        let row = self.rows.entry(place.row).or_insert_with(|| {
+            self.bytes += row_bytes;
+            Row { frames: 0, bytes: row_bytes }
+        });
+        row.frames += 1;
+    }
+
+    /// Lets go of a stream's frames, and of the rows that serve nobody any more.
+    pub(super) fn release(&mut self, stream: Number) {
+        for place in self.places.remove(&stream).unwrap_or_default() {
+            let Some(row) = self.rows.get_mut(&place.row) else { continue };
+            row.frames -= 1;
+            if row.frames == 0 {
+                self.bytes -= row.bytes;
+                self.rows.remove(&place.row);
+                self.empty.push(place.row);
+            }
+        }
+    }
+
+    /// Whether there is more than a start should have to read.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes > self.bytes_max
+    }
+
+    /// A stream that keeps the oldest row from going.
+    pub(super) fn pinning(&self) -> Option<Number> {
+        let oldest = *self.rows.first_key_value()?.0;
+        let pins = |places: &[Place]| places.first().is_some_and(|place| place.row == oldest);
+        self.places.iter().find(|(_, places)| pins(places)).map(|(stream, _)| *stream)
     }
 
     pub(super) fn span(&mut self, stream: Number, row: i64) {

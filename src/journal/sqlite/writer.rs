@@ -11,6 +11,7 @@ use super::codec;
 use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
+use super::seal;
 use super::unsealed::{Place, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
@@ -18,8 +19,8 @@ use crate::cast::frame::Frame;
 /// Records and bytes that one commit takes at most.
 const GROUP_RECORDS_MAX: usize = 8192;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Plain bytes of a sealed chunk.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Commits between two steps of tidying up, where there is always something to commit.
+const TIDY_EVERY: u64 = 64;
 /// Pages that are given back to the system in one idle step.
 const VACUUM_PAGES: u32 = 256;
 
@@ -44,6 +45,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until nobody can send any more; then everything is sealed.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut commits = 0_u64;
         loop {
             while inbox.is_empty() && self.tidy() {}
             let Some(first) = inbox.blocking_recv() else { break };
@@ -71,6 +73,10 @@ impl Writer {
             }
             for (stream, done) in seals {
                 let _ = done.send(self.content(stream));
+            }
+            commits += 1;
+            if self.unsealed.is_large() || commits.is_multiple_of(TIDY_EVERY) {
+                self.tidy();
             }
         }
         while self.tidy() {}
@@ -112,8 +118,8 @@ impl Writer {
             }
             if !group.frames.is_empty() {
                 let mut insert =
-                    transaction.prepare_cached("INSERT INTO journal (row, data) VALUES (?1, ?2)")?;
-                insert.execute(params![row, group.row])?;
+                    transaction.prepare_cached("INSERT INTO journal (row, sum, data) VALUES (?1, ?2, ?3)")?;
+                insert.execute(params![row, codec::sum(&group.row), group.row])?;
             }
             transaction.commit()
         })();
@@ -122,12 +128,14 @@ impl Writer {
             self.next_row += 1;
         }
         for (stream, offset) in group.frames {
-            self.unsealed.note(stream, Place { row, offset });
+            self.unsealed.note(stream, Place { row, offset }, group.row.len());
         }
         self.unsealed.ended.extend(group.ended);
         for stream in group.dropped {
             self.unsealed.gone.insert(stream);
             self.unsealed.erase.insert(stream);
+            self.unsealed.ended.retain(|ended| *ended != stream);
+            self.unsealed.sealed.remove(&stream);
             let _ = self.release(stream);
         }
         for stream in group.forgotten {
@@ -139,7 +147,7 @@ impl Writer {
     }
 
     /// One step of what can wait until nothing else is to do; whether there was anything.
-    fn tidy(&mut self) -> bool {
+    pub(super) fn tidy(&mut self) -> bool {
         // Where something just failed, the next commit tells whether it makes sense to go on.
         if self.health.trouble().is_some() {
             return false;
@@ -159,6 +167,11 @@ impl Writer {
             }
             return true;
         }
+        if self.unsealed.is_large()
+            && let Some(stream) = self.unsealed.pinning()
+        {
+            return self.seal(stream).is_ok();
+        }
         let free =
             self.database.connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
         if free.is_ok_and(|pages| pages > i64::from(VACUUM_PAGES)) {
@@ -169,51 +182,41 @@ impl Writer {
         false
     }
 
-    /// Moves an ended stream from the journal into chunks of its own.
+    /// Moves what a stream has in the journal into chunks of its own.
     fn seal(&mut self, stream: Number) -> Result<(), StorageError> {
+        let has_ended = self.unsealed.ended.contains(&stream);
         self.unsealed.ended.retain(|ended| *ended != stream);
+        let known = self.unsealed.sealed.get(&stream).copied();
+        let progress = known.unwrap_or_default();
+        if has_ended {
+            self.unsealed.sealed.remove(&stream);
+        }
         let Some(places) = self.unsealed.places.get(&stream) else { return Ok(()) };
         let frames = frames(&self.database.connection, places)?;
         let sealed = (|| {
             let transaction = self.database.connection.transaction()?;
-            {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO chunks (stream, first, data) VALUES (?1, ?2, ?3)",
-                )?;
-                let mut rest = &*frames;
-                while let Some(first) = rest.first() {
-                    let mut bytes = 0;
-                    let len = rest.iter().take_while(|frame| {
-                        let fits = bytes < CHUNK_BYTES;
-                        bytes += frame.bytes.len();
-                        fits
-                    });
-                    let (run, more) = rest.split_at(len.count());
-                    insert.execute(params![stream as i64, first.first as i64, codec::chunk(run)])?;
-                    rest = more;
-                }
-            }
-            transaction.commit()
+            let progress = seal::write(&transaction, stream, &frames, progress)?;
+            transaction.commit()?;
+            Ok(progress)
         })();
-        if let Err(error) = self.health.note(sealed) {
-            self.unsealed.ended.insert(0, stream);
-            return Err(error);
+        match self.health.note(sealed) {
+            // More of it may come.
+            Ok(progress) if !has_ended => drop(self.unsealed.sealed.insert(stream, progress)),
+            Ok(_) => {}
+            Err(error) => {
+                if has_ended {
+                    self.unsealed.ended.insert(0, stream);
+                    self.unsealed.sealed.insert(stream, progress);
+                }
+                return Err(error);
+            }
         }
         self.release(stream)
     }
 
     /// Lets go of a stream's part of the journal, and of the rows that serve nobody any more.
     fn release(&mut self, stream: Number) -> Result<(), StorageError> {
-        self.unsealed.ended.retain(|ended| *ended != stream);
-        for place in self.unsealed.places.remove(&stream).unwrap_or_default() {
-            if let Some(frames) = self.unsealed.rows.get_mut(&place.row) {
-                *frames -= 1;
-                if *frames == 0 {
-                    self.unsealed.rows.remove(&place.row);
-                    self.unsealed.empty.push(place.row);
-                }
-            }
-        }
+        self.unsealed.release(stream);
         self.sweep()
     }
 
@@ -230,13 +233,13 @@ impl Writer {
                 let transaction = self.database.connection.transaction()?;
                 {
                     let mut select = transaction.prepare_cached("SELECT data FROM journal WHERE row = ?1")?;
-                    let mut update =
-                        transaction.prepare_cached("UPDATE journal SET data = ?2 WHERE row = ?1")?;
+                    let mut update = transaction
+                        .prepare_cached("UPDATE journal SET sum = ?2, data = ?3 WHERE row = ?1")?;
                     for row in rows {
                         let mut data: Vec<u8> = select.query_row([row], |row| row.get(0))?;
                         match codec::erase(&mut data, stream) {
                             Ok(false) => {}
-                            Ok(true) => drop(update.execute(params![row, data])?),
+                            Ok(true) => drop(update.execute(params![row, codec::sum(&data), data])?),
                             Err(problem) => error!(stream, row, %problem, "a row could not be erased"),
                         }
                     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cast::Now;
 use crate::cast::end::{Outcome, Why};
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::log::Log;
@@ -94,7 +95,9 @@ fn a_whole_stream() {
 #[test]
 fn a_snapshot_stands_for_what_was_before() {
     let mut bytes = header(7, &open(0, "failed"), 300);
-    assert_eq!(super::snapshot(&Snapshot::of(&everything()), &mut bytes), 9 + 1);
+    let log = everything();
+    let now = Now { log: &log, fold: log.fold(), first_token_ms: None };
+    assert_eq!(super::snapshot(&Snapshot::of(&now), &mut bytes), 10);
     bytes.extend(bye(&Bye { code: "draining", retry_ms: 2500 }));
     check("snapshot", &bytes);
 }
