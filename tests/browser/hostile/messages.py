@@ -127,6 +127,15 @@ async def a_ping_carries_anything(at):
         assert len((await each.hear("pong"))["t"]) > 16_000
 
 
+async def a_burst_of_pings(at):
+    """All of them are answered, and the session hears on, however many answers wait at once."""
+    async with peer(at.port) as each:
+        await each.greet()
+        each.say(*({"type": "ping", "t": "x" * 1000} for _ in range(1000)))
+        await each.until("a pong for each", lambda: len(each.messages) >= 1000)
+        await each.alive()
+
+
 async def a_byte_at_a_time(at):
     async with peer(at.port) as each:
         await each.greet()
