@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs'
 
 export const binary = process.env.TOKENCAST_BIN
-if (!binary || !existsSync(binary)) throw new Error('TOKENCAST_BIN names no binary: start the tests with tests/browser/run')
+if (!binary || !existsSync(binary)) {
+  throw new Error('TOKENCAST_BIN names no binary: start the tests with tests/browser/run')
+}
 
 /** The environment without what is meant for some other gateway. */
 export const environment = Object.fromEntries(

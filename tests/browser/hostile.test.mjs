@@ -1,5 +1,5 @@
-// Peers that misbehave, one after the other (hostile/, in Python, by aioquic), while a page watches beside them: it must
-// not notice, and nothing of them may stay behind.
+// Peers that misbehave, one after the other (hostile/, in Python, by aioquic), while a page watches beside them: it
+// must not notice, and nothing of them may stay behind.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, test } from 'node:test'
@@ -28,16 +28,18 @@ before(async () => {
   const { gateway } = stage
   page = await stage.page()
   const cast = (seed, simulate) => gateway.cast(request(seed, simulate))
-  const [stream, ended, large] = [
+  const [stream, ended, large, packed] = [
     await cast(1, { tokens: 1_000_000, rate: 20 }),
     await cast(2, { tokens: 10, rate: 0 }),
     await cast(3, { tokens: 200, token_bytes: 50_000, rate: 0 }),
+    await cast(5, { tokens: 200, token_bytes: 1000, rate: 0 }),
   ]
-  for (const { id } of [ended, large]) await gateway.ended(id)
+  for (const { id } of [ended, large, packed]) await gateway.ended(id)
   at = {
     port: gateway.ports.webtransport, http: gateway.ports.http, origin: stage.site.origin, stalled_s: STALLED_S,
-    stream: stream.id, ended: ended.id, large: large.id, ticket: ended.ticket,
-    forged: forged(ended.ticket), hesitant: { request: request(4, { head_ms: 700, tokens: 2000, token_bytes: 1000, rate: 0 }) },
+    stream: stream.id, ended: ended.id, large: large.id, packed: packed.id, ticket: ended.ticket,
+    forged: forged(ended.ticket),
+    hesitant: { request: request(4, { head_ms: 700, tokens: 2000, token_bytes: 1000, rate: 0 }) },
   }
   resident_bytes = await gateway.resident_bytes()
 })

@@ -18,6 +18,10 @@ afterEach(() => stage?.strike())
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** Every stream of a follower has so many characters. */
+const reach = (ask, follower, characters) => until(`${characters} characters`, async () =>
+  Object.values(await ask('progress', follower)).every((length) => length > characters))
+
 /** Kills the gateway and starts it again; says when it was killed and when it answered again. */
 async function kill_and_restart(down_ms) {
   await stage.gateway.kill()
@@ -34,7 +38,7 @@ test('killed and restarted: learnt by a ping, resumed by cursor, told how it end
   const casts = await Promise.all([...running, whole].map((each) => stage.gateway.cast(each)))
   const ids = casts.map(({ id }) => id)
   const follower = await ask('follow', ids, { where: stage.gateway.where, ping: PING })
-  await until('some text of each', async () => Object.values(await ask('progress', follower)).every((length) => length > 100))
+  await reach(ask, follower, 100)
 
   const { killed_ms, ready_ms } = await kill_and_restart(DOWN_MS)
   const report = await ask('followed', follower)
@@ -55,7 +59,8 @@ test('killed and restarted: learnt by a ping, resumed by cursor, told how it end
   }
   const [{ at_ms, again_ms, cause }] = report.breaks
   figure('killed', {
-    learnt_ms: at_ms - killed_ms, resumed_ms: again_ms - killed_ms, down_ms: DOWN_MS, ready_ms: ready_ms - killed_ms, cause,
+    learnt_ms: at_ms - killed_ms, resumed_ms: again_ms - killed_ms, ready_ms: ready_ms - killed_ms, down_ms: DOWN_MS,
+    cause,
   })
   assert.ok(at_ms - killed_ms < 3000, `learnt after ${at_ms - killed_ms} ms`)
 })
@@ -66,7 +71,7 @@ test('however long it is down, and though the provider is silent', async () => {
   for (const [round, down_ms] of [0, 250, 500, 1000].entries()) {
     const { id } = await stage.gateway.cast(request(50 + round, { tokens: 200, rate: 0, stall_after: 100 }))
     const follower = await ask('follow', [id], { where: stage.gateway.where, ping: PING })
-    await until('some text', async () => Object.values(await ask('progress', follower)).every((length) => length > 100))
+    await reach(ask, follower, 100)
     // Long enough for the page to ping.
     await sleep(1000)
     const { killed_ms, ready_ms } = await kill_and_restart(down_ms)
@@ -89,14 +94,13 @@ test('a stream that runs on is followed over WebTransport and SSE in turn', asyn
     transports: ['sse', 'webtransport'], http: `http://127.0.0.1:${http}`, where: stage.gateway.where, ping: PING,
   }
   const follower = await ask('follow', [id], options)
-  const reach = (characters) => until(`${characters} characters`, async () => (await ask('progress', follower))[id] > characters)
-  await reach(100)
+  await reach(ask, follower, 100)
   connections.dark = true
   await sleep(500)
   connections.dark = false
-  await reach(300)
+  await reach(ask, follower, 300)
   connections.cut()
-  await reach(800)
+  await reach(ask, follower, 800)
   // For good, as far as this session is concerned: Chromium gives a session up that is dark for so long.
   await stage.network.blackout(8000)
   const { streams, breaks } = await ask('followed', follower)

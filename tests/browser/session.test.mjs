@@ -83,7 +83,8 @@ test('what a session survives', async () => {
   for (const [message, code, subscription] of cases) {
     await ask('say', session, message)
     const error = await ask('hear', session, ['error', 'subscribed'])
-    assert.deepEqual([error.type, error.code, error.subscription ?? undefined], ['error', code, subscription], JSON.stringify(message))
+    const said = [error.type, error.code, error.subscription ?? undefined]
+    assert.deepEqual(said, ['error', code, subscription], JSON.stringify(message))
     assert.equal(typeof error.message, 'string')
   }
   await ask('say', session, { type: 'ack', subscription: 9, seq: 1 }, { type: 'unsubscribe', subscription: 9 })
@@ -110,8 +111,8 @@ test('what a session does not survive is said in band', async () => {
     ['no MessagePack', 'invalid_message', {}, (session) => ask('raw', session, whole(0xc1))],
     ['no map', 'invalid_message', {}, (session) => ask('raw', session, whole(0x93, 1, 2, 3))],
     ['no type', 'invalid_message', {}, (session) => ask('raw', session, whole(0x80))],
-    ['a wrong member', 'invalid_message', {}, (session) => ask('say', session, { type: 'subscribe', subscription: 'one', stream: 'x' })],
-    ['a missing member', 'invalid_message', {}, (session) => ask('say', session, { type: 'subscribe', subscription: 1 })],
+    ['a wrong member', 'invalid_message', {}, (session) => ask('say', session, { type: 'stop', subscription: 'one' })],
+    ['a missing member', 'invalid_message', {}, (session) => ask('say', session, { type: 'stop' })],
     ['too large', 'message_too_large', {}, (session) => ask('raw', session, [0, 0, 0x40, 1])],
     ['nothing at all', 'message_too_large', {}, (session) => ask('raw', session, [0, 0, 0, 0])],
   ]

@@ -6,10 +6,11 @@ import { request } from './provider.mjs'
 import { Stage } from './stage.mjs'
 
 // Every kind of event, two choices of them, and an emoji in halves.
+const PARAMETERS = { type: 'object', properties: { at: { type: 'string' } } }
 const RICH = {
   ...request(200, { tokens: 60, reasoning: 20, tool_calls: 2, emoji_halves: true, rate: 200 }),
   n: 2,
-  tools: [{ type: 'function', function: { name: 'look', parameters: { type: 'object', properties: { at: { type: 'string' } } } } }],
+  tools: [{ type: 'function', function: { name: 'look', parameters: PARAMETERS } }],
 }
 
 let stage
@@ -43,7 +44,9 @@ test('live and replayed, the events are those of SSE', async () => {
   const replayed = await view(id, '')
   const events = await stage.gateway.events(id)
   const names = new Set(events.map(([, name]) => name))
-  for (const name of ['meta', 'text', 'reasoning', 'tool_call', 'usage', 'finish', 'end']) assert.ok(names.has(name), name)
+  for (const name of ['meta', 'text', 'reasoning', 'tool_call', 'usage', 'finish', 'end']) {
+    assert.ok(names.has(name), name)
+  }
   const end = events.pop()
   for (const report of [live, replayed]) {
     assert.deepEqual(report.problems, [])

@@ -18,7 +18,9 @@ DEADLINE_S = 8
 
 
 async def initial_packets_and_silence(at):
-    configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE, server_name="localhost")
+    configuration = QuicConfiguration(
+        is_client=True, alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE, server_name="localhost",
+    )
     sockets = []
     for round in range(400):
         quic = QuicConnection(configuration=configuration)

@@ -23,7 +23,9 @@ export class Answer {
   begins(after) {
     this.cursor ??= after
     if (after !== this.cursor) this.#problem(`begins behind ${after} instead of ${this.cursor}`)
-    for (const [channel, text] of this.#channels) this.#channels.set(channel, text.slice(0, this.#sure.get(channel) ?? 0))
+    for (const [channel, text] of this.#channels) {
+      this.#channels.set(channel, text.slice(0, this.#sure.get(channel) ?? 0))
+    }
     this.events.length = this.#sure_events
   }
 

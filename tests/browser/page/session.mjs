@@ -217,7 +217,7 @@ export class Session {
       const answer = record[0] === HEADER ? this.#answers.get(record[1].subscription) : undefined
       viewing = new Viewing(answer)
       if (record[0] !== HEADER) this.refused.push(viewing)
-      else if (this.viewings.get(record[1].subscription)?.over === false) viewing.answer.problems.push('a second stream')
+      else if (this.viewings.get(record[1].subscription)?.over === false) viewing.answer.problems.push('a second one')
       else this.viewings.set(record[1].subscription, viewing)
     }
     const broke = await this.#read(stream, (record) => {
