@@ -28,17 +28,17 @@ before(async () => {
   const { gateway } = stage
   page = await stage.page()
   const cast = (seed, simulate) => gateway.cast(request(seed, simulate))
-  const [stream, ended, large, packed] = [
+  const [stream, ended, large] = [
     await cast(1, { tokens: 1_000_000, rate: 20 }),
     await cast(2, { tokens: 10, rate: 0 }),
     await cast(3, { tokens: 200, token_bytes: 50_000, rate: 0 }),
-    await cast(5, { tokens: 200, token_bytes: 1000, rate: 0 }),
   ]
-  for (const { id } of [ended, large, packed]) await gateway.ended(id)
+  for (const { id } of [ended, large]) await gateway.ended(id)
   at = {
     port: gateway.ports.webtransport, http: gateway.ports.http, origin: stage.site.origin, stalled_s: STALLED_S,
-    stream: stream.id, ended: ended.id, large: large.id, packed: packed.id, ticket: ended.ticket,
+    stream: stream.id, ended: ended.id, large: large.id, ticket: ended.ticket,
     forged: forged(ended.ticket),
+    plain: { request: request(5, { rate: 0 }) },
     hesitant: { request: request(4, { head_ms: 700, tokens: 2000, token_bytes: 1000, rate: 0 }) },
   }
   resident_bytes = await gateway.resident_bytes()
