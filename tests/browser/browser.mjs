@@ -1,0 +1,65 @@
+// Debian's Chromium without a window. `ask` runs one of the judge's functions in the page, or in its worker.
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { chromium } from 'playwright-core'
+
+const ARGUMENTS = [
+  '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+  '--disable-sync',
+  // Without it, handshakes that fail, as some must here, delay those that come after them.
+  '--webtransport-developer-mode',
+]
+
+const ANSWER_MS_MAX = 30_000
+
+/** What the page waits for and never comes is told by name. */
+async function in_time(what, answer) {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${ANSWER_MS_MAX} ms`)), ANSWER_MS_MAX)
+  })
+  answer.catch(() => {})
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+}
+
+export class Browser {
+  #context
+  #directory
+  #complaints = []
+
+  static async start() {
+    const browser = new Browser()
+    browser.#directory = await mkdtemp(join(tmpdir(), 'tokencast-chromium-'))
+    browser.#context = await chromium.launchPersistentContext(browser.#directory, {
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      headless: true,
+      args: ARGUMENTS,
+    })
+    return browser
+  }
+
+  /** A page of the site; or one of somebody else, `at` a URL, that loads the site's script. */
+  async page(site, at) {
+    const page = await this.#context.newPage()
+    page.on('pageerror', (error) => this.#complaints.push(error.stack))
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !/Failed to load resource|WebTransport|ERR_/.test(message.text())) {
+        this.#complaints.push(message.text())
+      }
+    })
+    await page.goto(at ?? `${site.origin}/page/index.html`)
+    if (at) await page.addScriptTag({ url: `${site.origin}/page/page.mjs`, type: 'module' })
+    await page.waitForFunction(() => window.ask)
+    const asked = (place) => (name, ...values) => in_time(`${name}(${JSON.stringify(values).slice(0, 200)})`,
+      page.evaluate(([place, name, values]) => window.ask(place, name, values), [place, name, values]))
+    return { ask: asked('page'), ask_worker: asked('worker'), close: () => page.close() }
+  }
+
+  async close() {
+    await this.#context.close()
+    await rm(this.#directory, { recursive: true, force: true })
+    assert.deepEqual(this.#complaints, [], 'errors that the page did not expect')
+  }
+}

@@ -1,0 +1,36 @@
+// The page's origin: serves `page/` and what it imports, from http://localhost.
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { extname, join, normalize } from 'node:path'
+
+const ROOT = import.meta.dirname
+const TYPES = { '.html': 'text/html', '.mjs': 'text/javascript' }
+
+export class Site {
+  #server
+
+  static async start() {
+    const site = new Site()
+    site.#server = createServer(async ({ url }, response) => {
+      const path = normalize(new URL(url, 'http://localhost').pathname)
+      try {
+        const body = await readFile(join(ROOT, path))
+        response.writeHead(200, {
+          'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
+          'access-control-allow-origin': '*',
+        }).end(body)
+      } catch {
+        response.writeHead(404).end()
+      }
+    }).listen(0, '127.0.0.1')
+    await once(site.#server, 'listening')
+    site.origin = `http://localhost:${site.#server.address().port}`
+    return site
+  }
+
+  close() {
+    this.#server.close()
+    this.#server.closeAllConnections()
+  }
+}
