@@ -62,7 +62,7 @@ fn filled(runtime: &tokio::runtime::Runtime, frames: u64) -> (Cast, Producer) {
 
 fn read_all(cast: &Cast, view: View) -> usize {
     let (mut cursor, mut bytes) = (0, 0);
-    while let Read::Batch { bytes: batch, upto } = cast.read(view.source(), cursor, BATCH_BYTES_MAX) {
+    while let Read::Batch { bytes: batch, upto, .. } = cast.read(view.source(), cursor, BATCH_BYTES_MAX) {
         bytes += black_box(batch).len();
         cursor = upto;
     }

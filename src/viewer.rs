@@ -27,8 +27,8 @@ pub const HEARTBEAT_MS_DEFAULT: u64 = 15_000;
 /// The next thing to tell a viewer.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Whole frames, rendered, up to and including the block `upto`.
-    Batch { bytes: Bytes, upto: Seq },
+    /// Whole frames, rendered; `id` is the last id that a viewer of events has with them.
+    Batch { bytes: Bytes, id: Seq },
     /// Nothing for a while.
     Heartbeat,
     /// The last thing that there is, rendered; the stream has ended.
@@ -119,12 +119,12 @@ impl Viewer {
                 }
             };
             match read {
-                Read::Batch { bytes, upto } => {
+                Read::Batch { bytes, upto, id } => {
                     let behind = self.cast.tail().saturating_sub(self.cursor);
                     self.cursor = upto;
                     if !bytes.is_empty() {
                         self.counts.delivered(bytes.len(), behind);
-                        return Step::Batch { bytes, upto };
+                        return Step::Batch { bytes, id };
                     }
                 }
                 Read::End { bytes, end } => return Step::End { bytes, end },

@@ -55,8 +55,9 @@ pub struct Part<'a> {
 /// What there is behind a cursor.
 #[derive(Debug, Clone)]
 pub enum Read {
-    /// Whole frames, up to and including the block `upto`. No bytes when those blocks mean nothing in this view.
-    Batch { bytes: Bytes, upto: Seq },
+    /// Whole frames, up to and including the block `upto`. No bytes when those blocks mean nothing in this view. `id` is
+    /// the last block up to there that has events: the last id that a viewer of events has then.
+    Batch { bytes: Bytes, upto: Seq, id: Seq },
     /// Nothing yet.
     Pending,
     /// Everything was read; this is the end, rendered.
@@ -105,6 +106,13 @@ struct Entry {
     from: Seq,
     ends: Box<[u32]>,
     events: Box<[(Seq, Event)]>,
+}
+
+impl Entry {
+    /// The last id of the log with this frame.
+    fn id(&self) -> Seq {
+        self.events.last().map_or(self.from - 1, |(seq, _)| *seq)
+    }
 }
 
 impl Default for Log {
@@ -279,7 +287,11 @@ impl Log {
             "the frame holds the block behind the cursor"
         );
         if after >= entry.first {
-            return Read::Batch { upto: entry.last, bytes: self.read_rest(source, entry, after) };
+            return Read::Batch {
+                upto: entry.last,
+                id: entry.id(),
+                bytes: self.read_rest(source, entry, after),
+            };
         }
         let slice = match source {
             Source::Raw => self.raw.read(after, bytes_max),
@@ -290,7 +302,8 @@ impl Log {
             }
         };
         let slice = slice.expect("there are frames behind the cursor");
-        Read::Batch { bytes: slice.bytes, upto: slice.upto }
+        let last = self.frames.partition_point(|entry| entry.last < slice.upto);
+        Read::Batch { bytes: slice.bytes, upto: slice.upto, id: self.frames[last].id() }
     }
 
     /// Does some of the rendering that [`Log::read`] would do. Gives whether there is none left: until then the log need

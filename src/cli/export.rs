@@ -129,7 +129,7 @@ fn write(mut log: Log, stored: &Stored, format: Format, out: &mut impl Write) ->
 
 fn copy(log: &mut Log, view: Source, out: &mut impl Write) -> io::Result<()> {
     let mut after = 0;
-    while let Read::Batch { bytes, upto } = log.read(view, after, PIECE_BYTES) {
+    while let Read::Batch { bytes, upto, .. } = log.read(view, after, PIECE_BYTES) {
         out.write_all(&bytes)?;
         after = upto;
     }

@@ -40,11 +40,34 @@ pub(super) struct Subscribe {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Reply<'a> {
-    Welcome { version: u32, subscriptions_max: usize, ack_bytes: usize, heartbeat_ms: u64 },
-    Subscribed { subscription: u32, stream: &'a str, after: Seq, tail: Seq, status: &'a str },
-    Pong { t: Option<Value> },
-    Error { code: &'a str, message: &'a str, detail: Option<&'a Value>, subscription: Option<u32> },
-    Bye { code: &'a str, retry_ms: u64 },
+    Welcome {
+        version: u32,
+        subscriptions_max: usize,
+        ack_bytes: usize,
+        heartbeat_ms: u64,
+    },
+    Subscribed {
+        subscription: u32,
+        stream: &'a str,
+        after: Seq,
+        tail: Seq,
+        status: &'a str,
+    },
+    Pong {
+        t: Option<Value>,
+    },
+    Error {
+        code: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subscription: Option<u32>,
+    },
+    Bye {
+        code: &'a str,
+        retry_ms: u64,
+    },
 }
 
 impl Reply<'_> {
@@ -60,6 +83,8 @@ pub(super) enum BadMessage {
     Length(u32),
     #[error("{0}: write a MessagePack map with a `type` and the members of docs/protocol.md")]
     Invalid(String),
+    #[error("the control stream ends within a message: write it whole, behind its length")]
+    Cut,
     #[error("there is no message {0:?}: see docs/protocol.md for those that there are")]
     Unknown(String),
 }
@@ -68,7 +93,7 @@ impl BadMessage {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Length(_) => "message_too_large",
-            Self::Invalid(_) => "invalid_message",
+            Self::Invalid(_) | Self::Cut => "invalid_message",
             Self::Unknown(_) => "unknown_message",
         }
     }

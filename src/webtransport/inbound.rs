@@ -70,8 +70,8 @@ async fn run(connection: Connection, heard: mpsc::Sender<Heard>) -> ConnectionEr
                         break;
                     }
                 }
-                if !is_open {
-                    control = None;
+                if !is_open && control.take().is_some() && !arrived.is_empty() {
+                    let _ = heard.send(Heard::Bad(BadMessage::Cut)).await;
                 }
             }
         }

@@ -20,20 +20,21 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn sent(&mut self, upto: Seq, bytes: usize) {
+    /// Something was sent, with `id` as the last id that the client has with it.
+    pub(super) fn sent(&mut self, id: Seq, bytes: usize) {
         self.bytes += bytes;
         let is_full = self.sent.len() == BATCHES_MAX;
         match self.sent.back_mut().filter(|_| is_full) {
-            Some(newest) => *newest = (upto, newest.1 + bytes),
-            None => self.sent.push_back((upto, bytes)),
+            Some(newest) => *newest = (id, newest.1 + bytes),
+            None => self.sent.push_back((id, bytes)),
         }
     }
 
     /// The client has read everything up to `seq`.
     pub(super) fn acknowledged(&mut self, seq: Seq) {
         self.is_on = true;
-        while let Some((upto, bytes)) = self.sent.front().copied()
-            && upto <= seq
+        while let Some((id, bytes)) = self.sent.front().copied()
+            && id <= seq
         {
             self.sent.pop_front();
             self.bytes -= bytes;

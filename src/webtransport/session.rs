@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,12 +92,16 @@ enum Next {
     Happened(u32, Event),
     /// Something has taken too long.
     Late,
+    /// There is room again for answers to what the client says.
+    Hears,
 }
 
 /// Our side of the control stream.
 struct Answers {
     stream: SendStream,
     queued: Bytes,
+    /// Since when the client takes none of them.
+    stuck: Option<Instant>,
 }
 
 /// The stream that is asked for, and how.
@@ -135,7 +139,7 @@ impl Session {
 
     pub(super) async fn run(mut self) {
         let (listening, mut inbox) = inbound::listen(self.connection.clone());
-        let _listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
+        let mut listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
         let stop = self.around.stop.clone();
         let mut is_leaving = false;
         let code = loop {
@@ -149,12 +153,14 @@ impl Session {
                 next = poll_fn(|context| self.poll(context)) => match next {
                     Next::Happened(number, event) => self.happened(number, event),
                     Next::Late => self.late(),
+                    Next::Hears => None,
                 },
                 heard = inbox.recv(), if is_heard => match heard {
                     Some(heard) => self.hear(heard),
-                    // The client has closed it, or is gone.
                     None => return,
                 },
+                // The client has closed it, or is gone, and need not be heard out.
+                _ = &mut listening => return,
                 () = stop.cancelled(), if !is_leaving => {
                     is_leaving = true;
                     None
@@ -169,8 +175,12 @@ impl Session {
 
     /// Writes what is ready, everywhere, before anything else is done.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        let is_deaf = !self.hears();
         if let Some(answers) = &mut self.answers {
             let _ = answers.poll(context);
+        }
+        if is_deaf && self.hears() {
+            return Poll::Ready(Next::Hears);
         }
         let is_alone = self.subscriptions.len() < 2;
         let is_behind = self.subscriptions.values().any(Subscription::is_behind);
@@ -206,7 +216,8 @@ impl Session {
     fn late_at(&self) -> Option<Instant> {
         let stalled = self.around.stalled;
         let stuck = self.subscriptions.values().filter_map(|one| one.gives_up_at(stalled)).min();
-        [self.ends_at, stuck].into_iter().flatten().min()
+        let deaf = self.answers.as_ref().and_then(|answers| answers.stuck).map(|since| since + stalled);
+        [self.ends_at, stuck, deaf].into_iter().flatten().min()
     }
 
     fn late(&mut self) -> Option<Code> {
@@ -216,6 +227,12 @@ impl Session {
             return Some(if is_done { Code::Done } else { self.fail("hello_expected", HELLO_FIRST) });
         }
         let stalled = self.around.stalled;
+        let is_over = |since: Instant| since + stalled <= now;
+        if self.answers.as_ref().and_then(|answers| answers.stuck).is_some_and(is_over) {
+            debug!("a client takes no answers, and is given up");
+            self.answers = None;
+            return Some(Code::Slow);
+        }
         for subscription in self.subscriptions.values_mut() {
             if subscription.gives_up_at(stalled).is_some_and(|at| at <= now) {
                 debug!("a subscription takes nothing, and is given up");
@@ -253,7 +270,7 @@ impl Session {
     fn hear(&mut self, heard: Heard) -> Option<Code> {
         let request = match heard {
             Heard::Control(stream) => {
-                self.answers = Some(Answers { stream, queued: Bytes::new() });
+                self.answers = Some(Answers { stream, queued: Bytes::new(), stuck: None });
                 return None;
             }
             Heard::Bad(bad) if bad.code() == "unknown_message" && self.greeted => {
@@ -333,22 +350,20 @@ impl Session {
             })
         })();
         let (connection, edge) = (self.connection.clone(), self.around.edge.clone());
-        self.subscriptions.insert(
-            0,
-            Subscription::new(async move {
-                let followed = match asked {
-                    Ok(ask) => follow(&connection, &edge, ask).await,
-                    Err(refusal) => Err(refusal),
-                };
-                match followed {
-                    Ok(opened) => Ok(opened),
-                    Err(Refusal { code, message, detail, .. }) => {
-                        let head = msgpack::error(code, &message, detail.as_ref()).into();
-                        Ok(Opened { stream: open_stream(&connection).await?, head, followed: None })
-                    }
+        let opening = async move {
+            let followed = match asked {
+                Ok(ask) => follow(&connection, &edge, ask).await,
+                Err(refusal) => Err(refusal),
+            };
+            match followed {
+                Ok(opened) => Ok(opened),
+                Err(Refusal { code, message, detail, .. }) => {
+                    let head = msgpack::error(code, &message, detail.as_ref()).into();
+                    Ok(Opened { stream: open_stream(&connection).await?, head, followed: None })
                 }
-            }),
-        );
+            }
+        };
+        self.subscriptions.insert(0, Subscription::new(opening).last());
     }
 
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Refusal> {
@@ -369,7 +384,7 @@ impl Session {
         let is_live = match from.as_deref() {
             None => false,
             Some("live") => true,
-            Some(_) => return Err(invalid("from", "write `live`, or `after`")),
+            Some(_) => return Err(Refusal::bad_request("invalid_cursor", "from: write `live`, or `after`")),
         };
         if heartbeat_ms.is_some_and(|ms| !HEARTBEAT_MS.contains(&ms)) {
             let (least, most) = (HEARTBEAT_MS.start(), HEARTBEAT_MS.end());
@@ -437,11 +452,17 @@ impl Answers {
             let mut chunks = [std::mem::take(&mut self.queued)];
             let written = pin!(self.stream.quic_stream_mut().write_chunks(&mut chunks)).poll(context);
             [self.queued] = chunks;
-            if ready!(written).is_err() {
+            match written {
+                Poll::Ready(Ok(_)) => self.stuck = None,
                 // Nobody wants to hear it.
-                self.queued.clear();
+                Poll::Ready(Err(_)) => self.queued.clear(),
+                Poll::Pending => {
+                    self.stuck.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                }
             }
         }
+        self.stuck = None;
         Poll::Ready(())
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct Subscription {
     /// What may be stopped under this subscription, and by which right.
     pub(super) stoppable: Option<(Cast, Grant)>,
     pace: Pace,
+    /// The session ends with it.
+    is_last: bool,
     /// Since when nothing could be written.
     stuck: Option<Instant>,
     _open: telemetry::Subscription,
@@ -68,8 +70,10 @@ pub(super) struct Subscription {
 enum State {
     Opening(Opening),
     Writing(SendStream),
-    /// Everything was written; it has not all arrived.
+    /// Everything was written, and the session ends when it has arrived.
     Arriving(Arriving),
+    /// It was reset.
+    Over,
 }
 
 /// What happened to a subscription.
@@ -78,7 +82,7 @@ pub(super) enum Event {
     Subscribed { stream: String, after: Seq, tail: Seq, status: &'static str },
     /// It does not come about.
     Refused(Refusal),
-    /// Everything that there was to say has arrived, or nobody wants it any more.
+    /// Everything was said, or nobody wants it any more.
     Over,
 }
 
@@ -91,9 +95,16 @@ impl Subscription {
             steps: None,
             stoppable: None,
             pace: Pace::default(),
+            is_last: false,
             stuck: None,
             _open: telemetry::Subscription::opened(),
         }
+    }
+
+    /// The session ends with this one: it is not over before everything has arrived.
+    pub(super) fn last(mut self) -> Self {
+        self.is_last = true;
+        self
     }
 
     /// Writes whatever there is and the client takes, and notes whether it `wrote`. Unless it `is_alone`, it does not
@@ -135,6 +146,9 @@ impl Subscription {
                     let Some(steps) = &mut self.steps else {
                         // Without waiting for it: the peer may be away.
                         let _ = stream.quic_stream_mut().finish();
+                        if !self.is_last {
+                            return Poll::Ready(Event::Over);
+                        }
                         self.state = State::Arriving(Box::pin(arrived(stream)));
                         continue;
                     };
@@ -159,6 +173,7 @@ impl Subscription {
                     ready!(arriving.as_mut().poll(context));
                     return Poll::Ready(Event::Over);
                 }
+                State::Over => return Poll::Ready(Event::Over),
             }
         }
     }
@@ -175,8 +190,8 @@ impl Subscription {
 
     fn say(&mut self, step: Step) {
         match step {
-            Step::Batch { bytes, upto } => {
-                self.pace.sent(upto, bytes.len());
+            Step::Batch { bytes, id } => {
+                self.pace.sent(id, bytes.len());
                 self.pending = bytes;
             }
             Step::Heartbeat => self.pending = Bytes::from_static(msgpack::HEARTBEAT),
@@ -226,7 +241,7 @@ impl Subscription {
             self.stuck = None;
         } else if let State::Writing(stream) = &mut self.state {
             let _ = stream.reset(Code::Slow.wire());
-            self.state = State::Arriving(Box::pin(std::future::ready(())));
+            self.state = State::Over;
         }
     }
 }

@@ -159,6 +159,12 @@ fn event(event: Value) -> Event {
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) send: SendStream,
+    answers: Answers,
+}
+
+/// What the gateway says on it.
+#[derive(Debug)]
+pub(crate) struct Answers {
     receive: RecvStream,
     arrived: BytesMut,
 }
@@ -166,7 +172,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) async fn open(connection: &Connection) -> Self {
         let (send, receive) = connection.open_bi().await.expect("credit").await.expect("a stream");
-        Self { send, receive, arrived: BytesMut::new() }
+        Self { send, answers: Answers { receive, arrived: BytesMut::new() } }
     }
 
     /// With a greeting, and the answer to it.
@@ -187,6 +193,17 @@ impl Control {
         self.send.write_all(&[&len[..], message].concat()).await.expect("it is heard");
     }
 
+    /// Both sides, to be used at the same time.
+    pub(crate) fn split(&mut self) -> (&mut SendStream, &mut Answers) {
+        (&mut self.send, &mut self.answers)
+    }
+
+    pub(crate) async fn hear(&mut self) -> Option<Value> {
+        self.answers.hear().await
+    }
+}
+
+impl Answers {
     /// The next answer; `None` when there will be none.
     pub(crate) async fn hear(&mut self) -> Option<Value> {
         loop {

@@ -145,7 +145,7 @@ impl World {
     fn read(&self, seat: &mut Seat, bytes_max: usize) -> bool {
         let tail = self.model.tail();
         match self.cast.read(seat.view.source(), seat.cursor, bytes_max) {
-            Read::Batch { bytes, upto } => {
+            Read::Batch { bytes, upto, .. } => {
                 assert!(!self.erased && seat.cursor < upto && upto <= tail);
                 assert!(self.model.is_border(upto), "a batch has whole frames");
                 let frames = self.model.frame_of(upto) - self.model.frame_of(seat.cursor + 1);

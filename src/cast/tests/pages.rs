@@ -109,7 +109,7 @@ async fn said(cast: &Cast, view: View, after: Seq, bytes_max: usize) -> (Vec<u8>
     let (mut cursor, mut page, mut said) = (after, Page::default(), Vec::new());
     loop {
         match cast.read_on(view.source(), cursor, bytes_max, &mut page).await.unwrap() {
-            Read::Batch { bytes, upto } => {
+            Read::Batch { bytes, upto, .. } => {
                 assert!(upto > cursor);
                 said.extend_from_slice(&bytes);
                 cursor = upto;

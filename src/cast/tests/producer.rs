@@ -20,7 +20,7 @@ fn visible(cast: &Cast) -> (Seq, String, Option<Why>) {
     let mut said = String::new();
     loop {
         match cast.read(View::Text.source(), cursor, usize::MAX) {
-            Read::Batch { bytes, upto } => {
+            Read::Batch { bytes, upto, .. } => {
                 said.push_str(std::str::from_utf8(&bytes).unwrap());
                 cursor = upto;
             }

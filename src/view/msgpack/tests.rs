@@ -69,7 +69,7 @@ fn said(log: &mut Log) -> Vec<u8> {
     let (mut out, mut cursor) = (Vec::new(), 0);
     loop {
         match log.read(crate::view::View::Packed.source(), cursor, 1) {
-            crate::cast::log::Read::Batch { bytes, upto } => {
+            crate::cast::log::Read::Batch { bytes, upto, .. } => {
                 out.extend_from_slice(&bytes);
                 cursor = upto;
             }
