@@ -15,6 +15,7 @@ mod round;
 mod viewer;
 
 mod backup;
+mod budget;
 mod disk;
 mod expiry;
 mod export;

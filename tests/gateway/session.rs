@@ -238,7 +238,7 @@ async fn every_question_is_answered() {
             assert_eq!(receive.hear().await.unwrap()["type"], "pong");
         }
     };
-    within("all answers", async { tokio::join!(asking, hearing) }).await;
+    within("all answers", Box::pin(async { tokio::join!(asking, hearing) })).await;
 }
 
 /// What the client has no id for is acknowledged with what is before it.
