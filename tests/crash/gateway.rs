@@ -1,5 +1,6 @@
 //! `tokencast serve` as a child process, in a directory and on ports that stay the same when it is started again.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub(crate) struct Gateway {
     config: PathBuf,
     settings: String,
     log: PathBuf,
+    pub(crate) variables: Vec<(OsString, OsString)>,
     child: Option<Child>,
     // The last field: what runs in it is stopped first.
     directory: Directory,
@@ -69,7 +71,8 @@ impl Gateway {
         );
         let log = directory.0.join("log");
         let (http, ops) = (free_port(), free_port());
-        let gateway = Self { http, ops, database, config, settings, log, child: None, directory };
+        let (variables, child) = (Vec::new(), None);
+        let gateway = Self { http, ops, database, config, settings, log, variables, child, directory };
         gateway.configure();
         gateway
     }
@@ -101,6 +104,7 @@ impl Gateway {
             .arg(&self.config)
             .current_dir(&self.directory.0)
             .env_clear()
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

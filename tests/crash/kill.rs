@@ -1,4 +1,5 @@
-//! SIGKILL at random moments, again and again, under streams of every kind and the viewers on them.
+//! SIGKILL at random moments, and at writes and syncs, again and again, under streams of every kind and the viewers on
+//! them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use crate::check::{Reference, check};
 use crate::gateway::{Gateway, PATIENCE};
 use crate::provider::{Provider, request};
 use crate::round::{Order, Ran};
+use crate::shim::Disk;
 
 /// What is asked of the provider. Same settings, same pace: the moment of the kill makes the difference.
 const KINDS: &[&str] = &[
@@ -28,10 +30,14 @@ const KINDS: &[&str] = &[
     r#"{"simulate": {"rate": 100, "first_byte_ms": 300}}"#,
     r#"{"simulate": {"status": 429}}"#,
 ];
-/// Streams of one round, viewers of each, and streams that are looked at again later.
-const STREAMS: usize = 9;
-const VIEWERS: usize = 5;
+/// Streams of one round and viewers of each, usually and in every eighth round; and streams that are looked at again
+/// later.
+const SMALL: (usize, usize) = (9, 5);
+const LARGE: (usize, usize) = (50, 20);
+const LARGE_EVERY: usize = 8;
 const REMEMBERED: usize = 24;
+/// How long a process that dies at its next write may go without any.
+const WRITES_WITHIN: Duration = Duration::from_millis(300);
 
 /// What is known of the past.
 #[derive(Default)]
@@ -56,7 +62,7 @@ async fn what_was_seen_is_there_after_a_kill() {
     println!("seed {seed}, {kills} kills");
     let mut rng = Rng::with_seed(seed);
     let provider = Provider::start().await;
-    let mut gateway = Gateway::new(&provider.url, "[log]\nlevel = \"warn\"");
+    let mut gateway = Gateway::new(&provider.url, "[log]\nlevel = \"warn\"").on_a_disk_without_trace();
     gateway.start().await;
     let mut memory = Memory::default();
     for number in 0..kills {
@@ -86,11 +92,12 @@ async fn round(
 ) {
     let client = gateway.client();
     let mut running = JoinSet::new();
-    for index in 0..STREAMS {
+    let (streams, viewers) = if number % LARGE_EVERY == 1 { LARGE } else { SMALL };
+    for index in 0..streams {
         let kind = KINDS[rng.usize(..KINDS.len())];
         let marker = format!("r{number}s{index}");
         let order = Order::new(&marker, &request(&marker, kind), rng);
-        let late = (0..VIEWERS).map(|_| Duration::from_millis(rng.u64(..200))).collect();
+        let late = (0..viewers).map(|_| Duration::from_millis(rng.u64(..200))).collect();
         running.spawn(order.run(client.clone(), late));
     }
     let mut fleeting = Order::new(&format!("r{number}f"), &request(&format!("r{number}f"), KINDS[3]), rng);
@@ -104,7 +111,7 @@ async fn round(
     let before = client.list().await.unwrap();
     let calls_before = provider.log.received();
     sleep(Duration::from_micros(rng.u64(..3000))).await;
-    gateway.kill();
+    die(rng, gateway).await;
     // Sometimes the next life ends before it has begun.
     while rng.u8(..4) == 0 {
         gateway.spawn();
@@ -153,6 +160,20 @@ async fn round(
     let passed = passing.join_all().await;
     memory.fleeting.extend(passed.into_iter().map(|ran| (ran.order, Instant::now())));
     past(rng, provider, &client, memory).await;
+}
+
+/// Ends the process: now, before its next write, or between a write and its sync.
+async fn die(rng: &mut Rng, gateway: &mut Gateway) {
+    let disk = match rng.u8(..3) {
+        0 => return gateway.kill(),
+        1 => Disk::KillsAtWrite,
+        _ => Disk::KillsAtSync,
+    };
+    gateway.disk(disk);
+    if timeout(WRITES_WITHIN, gateway.exit()).await.is_err() {
+        gateway.kill();
+    }
+    gateway.disk(Disk::Works);
 }
 
 /// Looks at what earlier lives of the gateway have left.

@@ -12,6 +12,7 @@ mod command;
 mod gateway;
 mod provider;
 mod round;
+mod shim;
 mod viewer;
 
 mod backup;
@@ -19,7 +20,9 @@ mod budget;
 mod disk;
 mod expiry;
 mod export;
+mod faults;
 mod kill;
 mod late;
 mod metrics;
+mod power;
 mod start;
