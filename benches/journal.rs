@@ -6,7 +6,7 @@
 //! moments: latency, CPU of the whole process (pacing included) and bytes handed to the system (write-ahead log and
 //! checkpoints) for each byte of payload. In the first one streams run on; in the second one each ends after four
 //! seconds and another one begins, so that it has the cost of sealing, the rest of which is done at the close.
-//! `blob` is the journal as it is, one row per commit; `rows` is what it could be instead, one row per frame at the
+//! Last, how long a start takes that has much to read. `blob` is the journal as it is, one row per commit; `rows` is what it could be instead, one row per frame at the
 //! right edge of the same kind of table and sealed in the same way, so that the choice is measured.
 
 #[path = "journal/rows.rs"]
@@ -252,6 +252,42 @@ fn paced(durability: Durability, kind: &str, streams: u64, lives: bool) {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the result")]
+/// How long a start takes that finds 200 MB of streams which have not ended.
+fn start() {
+    const STREAMS: u64 = 400;
+    const FRAMES: u64 = 1000;
+    const BYTES: usize = 500;
+    let (journal, directory, runtime) = Journal::open("blob", Durability::Process);
+    let Journal::Blob(durable) = &journal else { return };
+    runtime.block_on(async {
+        for stream in 1..=STREAMS {
+            journal.begin(stream).await;
+        }
+        for seq in 1..=FRAMES {
+            let commits: Vec<_> = (1..=STREAMS)
+                .map(|stream| {
+                    let mut frame = frame(seq);
+                    frame.bytes = vec![b'x'; BYTES].into();
+                    frame.ends = vec![BYTES as u32];
+                    durable.commit(Record::Frame(stream, Arc::new(frame)))
+                })
+                .collect();
+            for commit in commits {
+                commit.await.expect("room on the disk");
+            }
+        }
+    });
+    drop(journal);
+    let begun = Instant::now();
+    let opened = Sqlite::open(&directory.0.join("bench.db"), Durability::Process).expect("it was closed");
+    println!(
+        "\nstart on {} MB of {} streams that had not ended: {:.2} s",
+        STREAMS as usize * FRAMES as usize * BYTES / 1_000_000,
+        opened.known.len(),
+        begun.elapsed().as_secs_f64()
+    );
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     round(&mut criterion);
@@ -260,6 +296,7 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") || std::env::args().any(|arg| arg == "--test") {
         return;
     }
+    start();
     for (lives, title) in [(false, "streams run on"), (true, "streams end after 4 s, and are sealed")] {
         println!("\n{title}");
         println!(

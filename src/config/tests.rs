@@ -53,6 +53,13 @@ fn layers_override_each_other() {
 }
 
 #[test]
+fn budgets_have_a_second_name() {
+    let file = "[limits]\nmax_disk_bytes = 5\nmax_memory_bytes = 6\n";
+    let limits = load(file, &[("TOKENCAST_LIMITS__MAX_DISK_BYTES", "7")]).unwrap().limits;
+    assert_eq!((limits.disk_bytes_max, limits.memory_bytes_max), (7, 6));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let check = |file: &str, variables: &[(&str, &str)], wanted: &[&str]| {
         let problem = load(file, variables).unwrap_err();

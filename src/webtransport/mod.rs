@@ -2,10 +2,12 @@
 //! docs/protocol.md is its specification.
 //!
 //! In the order in which to read: `endpoint` (the socket and its accept loop), `handshake` (who may come in),
-//! `session` (everything that can happen to one), `inbound` and `control` (what its client says), `subscription` (a
-//! viewer and the stream that it fills), `gap` and `pace` (how often, and how far ahead of a slow client), `certificate` and `kept` (by what
-//! the endpoint is known, also after a restart), `codes`, `meter`.
+//! `session` (everything that can happen to one), `inbound`, `control` and `answers` (what its client says, and is
+//! told), `opening` and `subscription` (a viewer and the stream that it fills), `gap` and `pace` (how often, and how far
+//! ahead of a slow client), `identity`, `certificate` and `kept` (by what the endpoint is known, also after a restart),
+//! `codes`, `meter`.
 
+mod answers;
 mod certificate;
 mod codes;
 mod control;
@@ -16,6 +18,7 @@ mod identity;
 mod inbound;
 mod kept;
 mod meter;
+mod opening;
 mod pace;
 mod session;
 mod subscription;

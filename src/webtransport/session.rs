@@ -2,38 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use secrecy::SecretString;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
-use wtransport::{Connection, SendStream};
+use wtransport::Connection;
 
+use super::answers::Answers;
 use super::codes::Code;
 use super::control::{Reply, Request, Subscribe};
 use super::gap::Gap;
 use super::inbound::{self, Heard};
+use super::opening::{Ask, follow, heartbeat};
 use super::pace::ACK_BYTES;
-use super::subscription::{Event, Followed, Opened, Subscription, open_stream};
+use super::subscription::{Event, Opened, Subscription, open_stream};
 use crate::auth::Credential;
-use crate::cast::about::rfc3339;
 use crate::cast::end::Why;
-use crate::cast::hub::order::Missing;
 use crate::edge::Edge;
-use crate::edge::cursor::{Begin, Cursor};
+use crate::edge::cursor::Cursor;
 use crate::edge::query::{Query, invalid};
 use crate::edge::refusal::Refusal;
 use crate::tasks::Tasks;
-use crate::telemetry::{self, Resume};
-use crate::view::View;
-use crate::view::events::{Open, Snapshot};
 use crate::view::msgpack;
-use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, Viewer, retry_ms};
+use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, retry_ms};
 
 /// Subscriptions of one session at a time.
 const SUBSCRIPTIONS_MAX: usize = 64;
@@ -46,8 +42,6 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long the last words may take.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 const HELLO_FIRST: &str = "say hello first, within 3 s";
-/// Answers that a client has not taken; beyond it nothing more is heard from it.
-const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 
 /// What all sessions of an endpoint share.
 #[derive(Debug, Clone)]
@@ -94,24 +88,6 @@ enum Next {
     Late,
     /// There is room again for answers to what the client says.
     Hears,
-}
-
-/// Our side of the control stream.
-struct Answers {
-    stream: SendStream,
-    queued: Bytes,
-    /// Since when the client takes none of them.
-    stuck: Option<Instant>,
-}
-
-/// The stream that is asked for, and how.
-struct Ask {
-    number: u32,
-    stream: String,
-    cursor: Cursor,
-    snapshot: bool,
-    heartbeat: Duration,
-    credential: Credential,
 }
 
 impl Session {
@@ -209,14 +185,14 @@ impl Session {
 
     /// Whether there is room for the answers to what the client says.
     fn hears(&self) -> bool {
-        self.answers.as_ref().is_none_or(|answers| answers.queued.len() < ANSWERS_BYTES_MAX)
+        self.answers.as_ref().is_none_or(Answers::has_room)
     }
 
     /// When something has taken too long.
     fn late_at(&self) -> Option<Instant> {
         let stalled = self.around.stalled;
         let stuck = self.subscriptions.values().filter_map(|one| one.gives_up_at(stalled)).min();
-        let deaf = self.answers.as_ref().and_then(|answers| answers.stuck).map(|since| since + stalled);
+        let deaf = self.answers.as_ref().and_then(Answers::stuck).map(|since| since + stalled);
         [self.ends_at, stuck, deaf].into_iter().flatten().min()
     }
 
@@ -228,7 +204,7 @@ impl Session {
         }
         let stalled = self.around.stalled;
         let is_over = |since: Instant| since + stalled <= now;
-        if self.answers.as_ref().and_then(|answers| answers.stuck).is_some_and(is_over) {
+        if self.answers.as_ref().and_then(Answers::stuck).is_some_and(is_over) {
             debug!("a client takes no answers, and is given up");
             self.answers = None;
             return Some(Code::Slow);
@@ -270,7 +246,7 @@ impl Session {
     fn hear(&mut self, heard: Heard) -> Option<Code> {
         let request = match heard {
             Heard::Control(stream) => {
-                self.answers = Some(Answers { stream, queued: Bytes::new(), stuck: None });
+                self.answers = Some(Answers::new(stream));
                 return None;
             }
             Heard::Bad(bad) if bad.code() == "unknown_message" && self.greeted => {
@@ -423,19 +399,15 @@ impl Session {
 
     fn say(&mut self, reply: &Reply<'_>) {
         if let Some(answers) = &mut self.answers {
-            let mut queued = Vec::from(std::mem::take(&mut answers.queued));
-            reply.write(&mut queued);
-            answers.queued = queued.into();
+            answers.say(reply);
         }
     }
 
     /// Closes the session once its last words have arrived, or cannot.
     async fn close(mut self, code: Code) {
-        if let Some(mut answers) = self.answers.take() {
+        if let Some(answers) = self.answers.take() {
             let said = timeout(LAST_WORDS_WITHIN, async {
-                poll_fn(|context| answers.poll(context)).await;
-                let _ = answers.stream.quic_stream_mut().finish();
-                let _ = answers.stream.quic_stream().stopped().await;
+                answers.finish().await;
                 // A page that is told so closes by itself, and sees no error then.
                 self.connection.closed().await;
             });
@@ -443,59 +415,4 @@ impl Session {
         }
         self.connection.close(code.wire(), b"");
     }
-}
-
-impl Answers {
-    /// Writes what the client takes; ready when there is nothing left to write.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while !self.queued.is_empty() {
-            let mut chunks = [std::mem::take(&mut self.queued)];
-            let written = pin!(self.stream.quic_stream_mut().write_chunks(&mut chunks)).poll(context);
-            [self.queued] = chunks;
-            match written {
-                Poll::Ready(Ok(_)) => self.stuck = None,
-                // Nobody wants to hear it.
-                Poll::Ready(Err(_)) => self.queued.clear(),
-                Poll::Pending => {
-                    self.stuck.get_or_insert_with(Instant::now);
-                    return Poll::Pending;
-                }
-            }
-        }
-        self.stuck = None;
-        Poll::Ready(())
-    }
-}
-
-/// Finds the stream and opens the way to the client.
-async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Result<Opened, Refusal> {
-    let Ask { number, stream, cursor, snapshot, heartbeat, credential } = ask;
-    let grant = edge.gate.grant_to(&credential)?;
-    let found = edge.find(&grant, &stream).await;
-    if matches!(found, Err(Missing::Gone)) && !cursor.is_fresh() {
-        telemetry::resumed(Resume::Gone);
-    }
-    let cast = found?;
-    let (after, mut seen) = match cursor.locate(&cast)? {
-        Begin::After(after) => (after, after),
-        // The end is all that there is to tell, once more.
-        Begin::Over(tail) => (tail + 1, tail),
-    };
-    let way = open_stream(connection).await?;
-    let (status, tail) = (cast.status(), cast.tail());
-    let started_at = rfc3339(cast.about().started_ms);
-    let open = Open { stream: &stream, after, tail, status, started_at };
-    let mut head = msgpack::header(number, &open, retry_ms(edge.hub.draining().is_cancelled()));
-    if snapshot && cursor.is_fresh() {
-        seen = cast.look(|now| msgpack::snapshot(&Snapshot::of(&now), &mut head)).await?;
-    }
-    let viewer = Viewer::new(cast.clone(), View::Packed, seen, "webtransport", edge.closing.clone())
-        .with_heartbeat(heartbeat)
-        .until(grant.expires);
-    let followed = Followed { viewer, cast, grant, after, tail };
-    Ok(Opened { stream: way, head: head.into(), followed: Some(followed) })
-}
-
-fn heartbeat(ms: Option<u64>) -> Duration {
-    Duration::from_millis(ms.unwrap_or(HEARTBEAT_MS_DEFAULT))
 }
