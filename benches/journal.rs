@@ -288,6 +288,7 @@ fn start() {
     );
 }
 
+#[expect(clippy::print_stdout, reason = "the tables are the output")]
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     round(&mut criterion);
