@@ -251,8 +251,8 @@ fn paced(durability: Durability, kind: &str, streams: u64, lives: bool) {
     );
 }
 
-#[expect(clippy::print_stdout, reason = "the table is the result")]
 /// How long a start takes that finds 200 MB of streams which have not ended.
+#[expect(clippy::print_stdout, reason = "the figure is the result")]
 fn start() {
     const STREAMS: u64 = 400;
     const FRAMES: u64 = 1000;

@@ -1,4 +1,4 @@
-//! Writes and syncs that fail, and processes that die between them.
+//! Writes and syncs that fail, processes that die between them or stand still, and clocks that are wrong.
 
 use serde_json::json;
 
@@ -108,4 +108,49 @@ async fn a_death_between_write_and_sync_takes_nothing_that_was_seen() {
         assert_eq!(state["end"]["code"], "restart", "round {round}");
         gateway.kill();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stood_still_goes_on() {
+    const PACED: &str = r#"{"simulate": {"rate": 200, "tokens": 300}}"#;
+    let provider = Provider::start().await;
+    let mut gateway = Gateway::new(&provider.url, "");
+    gateway.start().await;
+    let client = gateway.client();
+    assert_eq!(start(&client, "s", PACED).await, 201);
+    let reading = client.get("/v1/streams/s/raw");
+    let standing = async {
+        while client.get("/v1/streams/s").await.unwrap().want(200).json()["blocks"] == 0 {}
+        gateway.signal("STOP");
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        gateway.signal("CONT");
+    };
+    let (raw, ()) = tokio::join!(reading, standing);
+    let (raw, end) = (raw.unwrap(), client.end("s").await);
+    assert_eq!((raw.complete, &end["reason"]), (true, &json!("completed")));
+    assert_eq!(end["hash"], tokencast::crypto::hex(&tokencast::crypto::sha256(&raw.body)));
+}
+
+/// While a process runs nobody's wall clock counts; over a restart it says how old a stream is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_that_is_set_takes_nothing_from_a_process_that_runs() {
+    const DAY: i64 = 86_400;
+    let provider = Provider::start().await;
+    let (mut gateway, client, ended) = house(&provider).await;
+    for offset in [DAY, -DAY] {
+        gateway.clock(offset);
+        let raw = client.get("/v1/streams/ended/raw").await.unwrap().want(200);
+        assert!(raw.complete && raw.body == ended, "{offset}");
+        let id = format!("at{offset}");
+        assert_eq!(start(&client, &id, QUICK).await, 201, "{offset}");
+        assert_eq!(client.end(&id).await["reason"], "completed", "{offset}");
+    }
+    // Set back, nothing is too old; set forth by more than its ttl, it is.
+    gateway.kill();
+    gateway.start().await;
+    client.get("/v1/streams/ended/raw").await.unwrap().want(200);
+    gateway.kill();
+    gateway.clock(DAY);
+    gateway.start().await;
+    client.get("/v1/streams/ended/raw").await.unwrap().want(410);
 }

@@ -139,9 +139,13 @@ impl Gateway {
 
     /// SIGTERM, and what came of it.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.as_ref().expect("it runs").id();
-        assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
+        self.signal("TERM");
         self.exit().await
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Waits for the process to end by itself.

@@ -4,7 +4,8 @@
  * SHIM_CONTROL  a file whose first letter says what happens now: f a sync fails, w a write fails, n the disk is full,
  *               r it is read only, k the process dies before the next write, s before the next sync
  * SHIM_TRACE    a file that gets a record of every write, sync, truncation and removal that has succeeded:
- *               kind, length of the name, length of the data, offset (u32, u32, u32, u64), name, data */
+ *               kind, length of the name, length of the data, offset (u32, u32, u32, u64), name, data
+ * SHIM_CLOCK    a file with the seconds by which the wall clock is wrong */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -161,5 +163,21 @@ int unlink(const char *path) {
         done = real(path);
         if (done == 0) trace('U', path + prefix + 1, NULL, 0, 0);
     });
+    return done;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*real)(clockid_t, struct timespec *) = next("clock_gettime");
+    int done = real(clock, now);
+    const char *path = getenv("SHIM_CLOCK");
+    char text[32];
+    int fd = done == 0 && clock == CLOCK_REALTIME && path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0) return done;
+    ssize_t len = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (len > 0) {
+        text[len] = 0;
+        now->tv_sec += atol(text);
+    }
     return done;
 }

@@ -32,6 +32,7 @@ impl Gateway {
             ("SHIM_BELOW".into(), data.as_os_str().to_owned()),
             ("SHIM_CONTROL".into(), beside("shim.control")),
             ("SHIM_TRACE".into(), beside("shim.trace")),
+            ("SHIM_CLOCK".into(), beside("shim.clock")),
         ];
         self
     }
@@ -55,6 +56,12 @@ impl Gateway {
         };
         let data = self.database.parent().unwrap();
         std::fs::write(data.with_file_name("shim.control"), letter).unwrap();
+    }
+
+    /// Sets the wall clock of the gateway so many seconds forth, or back.
+    pub(crate) fn clock(&self, seconds: i64) {
+        let data = self.database.parent().unwrap();
+        std::fs::write(data.with_file_name("shim.clock"), seconds.to_string()).unwrap();
     }
 
     /// What was written so far.
