@@ -48,7 +48,7 @@ export interface Options {
 }
 export interface Stats {
     state: State;
-    /** What carries the stream now. */
+    /** What carries the stream, or did last. */
     transport: Kind | null;
     /** Why WebTransport is not used, or null. */
     transportNote: string | null;

@@ -533,6 +533,7 @@ function cursor(id) {
 // src/session.ts
 var HANDSHAKE_MS = 5e3;
 var PING_MS = 350;
+var MEASURE_MS = 5e3;
 var PING_IDLE_MS = 1e4;
 var SILENT_MS = 1500;
 var SILENT_IDLE_MS = 15e3;
@@ -557,10 +558,8 @@ var Session = class {
     try {
       const transport = new environment.WebTransport(url, hashes.length > 0 ? { serverCertificateHashes: hashes.map((value) => ({ algorithm: "sha-256", value })) } : {});
       this.#transport = transport;
-      transport.closed.then(
-        () => this.#die(unreachable("the session was closed")),
-        () => this.#die(unreachable("the session was lost"))
-      );
+      const ended = () => told ? this.#die(unreachable("the session was lost")) : settle(false);
+      transport.closed.then(ended, ended);
       transport.ready.then(
         () => {
           if (told) return transport.close();
@@ -627,6 +626,7 @@ var Session = class {
     this.#send({ type: "hello", version: 1 });
     this.#heard = this.environment.now();
     for (const subscription of this.#subscriptions.values()) this.#ask(subscription);
+    this.#ping();
     this.#readControl(control.readable).catch((cause) => this.#die(fault(cause)));
     this.#tick();
     const streams = transport.incomingUnidirectionalStreams.getReader();
@@ -640,6 +640,7 @@ var Session = class {
   }
   #ask(subscription) {
     const { after, snapshot, ticket, heartbeatMs } = subscription.attempt();
+    if (this.rtt !== null) subscription.sink.rtt(this.rtt);
     if (after !== "live") subscription.seq = subscription.acked = after;
     this.#send({
       type: "subscribe",
@@ -808,7 +809,8 @@ var Session = class {
     if (subscriptions.length === 0 && now - this.#idleSince >= LINGER_MS) return this.close();
     const eager = environment.visible() && subscriptions.some(({ running }) => running);
     const silence = now - this.#heard;
-    if (silence >= (eager ? PING_MS : PING_IDLE_MS) && now - this.#pinged >= (eager ? PING_MS - 25 : PING_IDLE_MS / 2)) this.#ping();
+    const since = now - this.#pinged;
+    if (eager ? since >= MEASURE_MS || silence >= PING_MS && since >= PING_MS - 25 : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
     const unanswered = this.#unanswered === null ? 0 : now - this.#unanswered;
     if (silence >= (eager ? SILENT_MS : SILENT_IDLE_MS) && unanswered >= SILENT_MS - PING_MS - 100 && !this.suspect) {
       this.suspect = true;
@@ -1211,6 +1213,7 @@ var Follow = class {
   };
   #state = "connecting";
   #leader = null;
+  #transport = null;
   /** Null until "live" has become a number. */
   #cursor = 0;
   #ticket = null;
@@ -1292,7 +1295,7 @@ var Follow = class {
   }
   stats() {
     const now = this.#environment.now();
-    const transport = this.#leader?.kind ?? null;
+    const transport = this.#transport;
     const note = this.#options.transport === "sse" ? "SSE was asked for" : this.#gateway?.refusal() ?? null;
     return {
       state: this.#state,
@@ -1424,6 +1427,7 @@ var Follow = class {
     const old = this.#leader;
     if (old !== null && old !== lane && !old.suspect && old.kind === "webtransport" && lane.kind === "sse") return this.#close(lane);
     this.#leader = lane;
+    this.#transport = lane.kind;
     this.#opens++;
     this.#tail = Math.max(this.#tail, Number(tail) || 0);
     for (const other of [...this.#lanes]) if (other !== lane && (other.opened || other.kind === "sse")) this.#close(other);

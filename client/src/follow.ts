@@ -58,7 +58,7 @@ export interface Options {
 
 export interface Stats {
   state: State;
-  /** What carries the stream now. */
+  /** What carries the stream, or did last. */
   transport: Kind | null;
   /** Why WebTransport is not used, or null. */
   transportNote: string | null;
@@ -102,6 +102,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
   #settle: (outcome: Outcome) => void = () => {};
   #state: State = "connecting";
   #leader: Lane | null = null;
+  #transport: Kind | null = null;
   /** Null until "live" has become a number. */
   #cursor: number | null = 0;
   #ticket: string | null = null;
@@ -186,7 +187,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
 
   stats(): Stats {
     const now = this.#environment.now();
-    const transport = this.#leader?.kind ?? null;
+    const transport = this.#transport;
     const note = this.#options.transport === "sse" ? "SSE was asked for" : (this.#gateway?.refusal() ?? null);
     return {
       state: this.#state,
@@ -332,6 +333,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
     const old = this.#leader;
     if (old !== null && old !== lane && !old.suspect && old.kind === "webtransport" && lane.kind === "sse") return this.#close(lane);
     this.#leader = lane;
+    this.#transport = lane.kind;
     this.#opens++;
     this.#tail = Math.max(this.#tail, Number(tail) || 0);
     // A WebTransport that is still on its way is waited for; everything else has lost.

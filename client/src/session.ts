@@ -10,6 +10,8 @@ import type { Target } from "./target.js";
 /** A CONNECT that is never answered would pend for ever; a black hole takes Chromium 4 s to see. */
 const HANDSHAKE_MS = 5000;
 const PING_MS = 350;
+/** How often the round trip is measured when there is no silence to test. */
+const MEASURE_MS = 5000;
 const PING_IDLE_MS = 10_000;
 const SILENT_MS = 1500;
 const SILENT_IDLE_MS = 15_000;
@@ -75,10 +77,9 @@ export class Session {
     try {
       const transport = new environment.WebTransport!(url, hashes.length > 0 ? { serverCertificateHashes: hashes.map((value) => ({ algorithm: "sha-256", value })) } : {});
       this.#transport = transport;
-      transport.closed.then(
-        () => this.#die(unreachable("the session was closed")),
-        () => this.#die(unreachable("the session was lost")),
-      );
+      // A handshake that fails rejects `closed` before `ready`.
+      const ended = (): void => (told ? this.#die(unreachable("the session was lost")) : settle(false));
+      transport.closed.then(ended, ended);
       transport.ready.then(
         () => {
           if (told) return transport.close();
@@ -129,6 +130,7 @@ export class Session {
     this.#send({ type: "hello", version: 1 });
     this.#heard = this.environment.now();
     for (const subscription of this.#subscriptions.values()) this.#ask(subscription);
+    this.#ping();
     this.#readControl(control.readable).catch((cause: unknown) => this.#die(fault(cause)));
     this.#tick();
     const streams = transport.incomingUnidirectionalStreams.getReader();
@@ -142,6 +144,7 @@ export class Session {
 
   #ask(subscription: Subscription): void {
     const { after, snapshot, ticket, heartbeatMs } = subscription.attempt();
+    if (this.rtt !== null) subscription.sink.rtt(this.rtt);
     if (after !== "live") subscription.seq = subscription.acked = after;
     this.#send({
       type: "subscribe",
@@ -320,7 +323,8 @@ export class Session {
     if (subscriptions.length === 0 && now - this.#idleSince >= LINGER_MS) return this.close();
     const eager = environment.visible() && subscriptions.some(({ running }) => running);
     const silence = now - this.#heard;
-    if (silence >= (eager ? PING_MS : PING_IDLE_MS) && now - this.#pinged >= (eager ? PING_MS - 25 : PING_IDLE_MS / 2)) this.#ping();
+    const since = now - this.#pinged;
+    if (eager ? since >= MEASURE_MS || (silence >= PING_MS && since >= PING_MS - 25) : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
     // Not before a ping of this silence has had its time: a page that slept has heard nothing either.
     const unanswered = this.#unanswered === null ? 0 : now - this.#unanswered;
     if (silence >= (eager ? SILENT_MS : SILENT_IDLE_MS) && unanswered >= SILENT_MS - PING_MS - 100 && !this.suspect) {
