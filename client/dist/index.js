@@ -1056,17 +1056,18 @@ var WINDOW_MS = 2e3;
 var STEP_MS = 50;
 var Meter = class {
   #samples = [];
+  #latest = 0;
   note(now, value) {
+    this.#latest = value;
     const last = this.#samples.at(-1);
-    if (last !== void 0 && now - last[0] < STEP_MS && this.#samples.length > 1) last[1] = value;
-    else this.#samples.push([now, value]);
-    while (this.#samples.length > 2 && now - this.#samples[1][0] > WINDOW_MS) this.#samples.shift();
+    if (last !== void 0 && now - last[0] < STEP_MS) return;
+    this.#samples.push([now, value]);
+    while (now - this.#samples[0][0] > WINDOW_MS) this.#samples.shift();
   }
   perSecond(now) {
-    const recent = this.#samples.filter(([at]) => now - at <= WINDOW_MS);
-    const [first, last] = [recent[0], recent.at(-1)];
-    if (first === void 0 || last === void 0 || last === first) return 0;
-    return (last[1] - first[1]) * 1e3 / Math.max(now - first[0], STEP_MS);
+    const first = this.#samples.find(([at]) => now - at <= WINDOW_MS);
+    if (first === void 0) return 0;
+    return (this.#latest - first[1]) * 1e3 / Math.max(now - first[0], STEP_MS);
   }
 };
 
