@@ -54,6 +54,20 @@ pub enum Credentials {
     Caller,
 }
 
+/// As much of a provider as whoever may start streams is told.
+#[derive(Debug, Serialize)]
+pub struct Named {
+    name: String,
+    dialect: Family,
+    models: Vec<String>,
+}
+
+impl Named {
+    pub fn of(config: &Config) -> Self {
+        Self { name: config.name.clone(), dialect: config.dialect, models: config.models.clone() }
+    }
+}
+
 /// One provider, ready to be called.
 #[derive(Debug)]
 struct Provider {

@@ -40,8 +40,8 @@ export class Browser {
     return browser
   }
 
-  /** A page of the site; or one of somebody else, `at` a URL, that loads the site's script. */
-  async page(site, at) {
+  /** An empty page, whose complaints are ours. */
+  async tab() {
     const page = await this.#context.newPage()
     page.on('pageerror', (error) => this.#complaints.push(error.stack))
     page.on('console', (message) => {
@@ -49,6 +49,12 @@ export class Browser {
         this.#complaints.push(message.text())
       }
     })
+    return page
+  }
+
+  /** A page of the site; or one of somebody else, `at` a URL, that loads the site's script. */
+  async page(site, at) {
+    const page = await this.tab()
     await page.goto(at ?? `${site.origin}/page/index.html`)
     if (at) await page.addScriptTag({ url: `${site.origin}/page/page.mjs`, type: 'module' })
     await page.waitForFunction(() => window.ask)
