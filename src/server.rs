@@ -21,7 +21,7 @@ use crate::http::Ops;
 use crate::journal::Opened;
 use crate::tasks::Tasks;
 use crate::upstream::Limits;
-use crate::upstream::provider::{Named, Registry};
+use crate::upstream::provider::Registry;
 use crate::webtransport::{Endpoint, OpenError};
 use crate::{http, journal, telemetry, webtransport};
 
@@ -118,7 +118,6 @@ impl Server {
             hub: hub.clone(),
             gate: Gate::new(&config.auth, &secret),
             names,
-            providers: config.providers.iter().map(Named::of).collect(),
             place,
             may_lose: config.journal.durability == journal::Durability::Process,
             total: Duration::from_secs(config.upstream.total_s),

@@ -18,7 +18,6 @@ use crate::cast::Cast;
 use crate::cast::hub::Hub;
 use crate::cast::hub::order::Missing;
 use crate::cast::id::Id;
-use crate::upstream::provider::Named;
 
 /// What surfaces work with; clones are the same.
 #[derive(Debug, Clone)]
@@ -29,8 +28,6 @@ pub(crate) struct Parts {
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
     pub(crate) names: Names,
-    /// What a start can name, in the order of the configuration.
-    pub(crate) providers: Vec<Named>,
     /// Where WebTransport is, if anywhere.
     pub(crate) place: Place,
     /// A stream that was interrupted by a restart may have lost its last block: whoever has more than it is told the

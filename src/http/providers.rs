@@ -11,5 +11,5 @@ use super::gate::Granted;
 
 pub(super) async fn list(State(app): State<App>, Granted(grant): Granted) -> Result<Response, Error> {
     grant.start()?;
-    Ok(Json(json!({ "providers": app.providers })).into_response())
+    Ok(Json(json!({ "providers": app.hub.offers() })).into_response())
 }

@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 use super::{Limits, run};
 use crate::cast::Producer;
 use crate::cast::coalesce;
-use crate::cast::hub::order::{Ask, AskError, Launch, Origin};
+use crate::cast::hub::order::{Ask, AskError, Launch, Offer, Origin};
 use crate::dialect::{Family, splice};
 use crate::outbound;
 use crate::tasks::Tasks;
@@ -52,20 +52,6 @@ pub enum Credentials {
     #[default]
     Gateway,
     Caller,
-}
-
-/// As much of a provider as whoever may start streams is told.
-#[derive(Debug, Serialize)]
-pub struct Named {
-    name: String,
-    dialect: Family,
-    models: Vec<String>,
-}
-
-impl Named {
-    pub fn of(config: &Config) -> Self {
-        Self { name: config.name.clone(), dialect: config.dialect, models: config.models.clone() }
-    }
 }
 
 /// One provider, ready to be called.
@@ -203,6 +189,15 @@ impl Origin for Registry {
             coalesce: self.coalesce.clone(),
             tasks: self.tasks.clone(),
         }))
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let offer = |provider: &Arc<Provider>| Offer {
+            name: provider.name.to_string(),
+            dialect: provider.family.name(),
+            models: provider.models.iter().map(ToString::to_string).collect(),
+        };
+        self.providers.iter().map(offer).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, debug_span};
 use wtransport::endpoint::{IncomingSession, SessionRequest};
 
 use super::meter::Meters;
@@ -73,7 +73,8 @@ impl Lobby {
         };
         let (guard, places, meters) = (self.guard.clone(), self.places.clone(), self.meters.clone());
         let peer = incoming.remote_address();
-        let span = info_span!("session", %peer);
+        // Below info: whatever is entered in every poll of every session costs as much as a frame's encryption.
+        let span = debug_span!("session", %peer);
         self.guard.around.tasks.spawn(
             async move {
                 let Ok(Ok(request)) = timeout(HANDSHAKE_WITHIN, incoming).await else {

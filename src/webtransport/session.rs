@@ -135,8 +135,8 @@ impl Session {
                     Some(heard) => self.hear(heard),
                     None => return,
                 },
-                // The client has closed it, or is gone, and need not be heard out.
-                _ = &mut listening => return,
+                // The client has closed it, or is gone. Where it is heard, that is heard there.
+                _ = &mut listening, if !is_heard => return,
                 () = stop.cancelled(), if !is_leaving => {
                     is_leaving = true;
                     None
@@ -161,8 +161,10 @@ impl Session {
         let is_alone = self.subscriptions.len() < 2;
         let is_behind = self.subscriptions.values().any(Subscription::is_behind);
         if is_alone || is_behind || self.gap.poll(context).is_ready() {
-            let first = self.turn;
-            self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
+            let first = if is_alone { 0 } else { self.turn };
+            if !is_alone {
+                self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
+            }
             let mut wrote = false;
             for range in [first..NUMBER_END, 0..first] {
                 for (number, subscription) in self.subscriptions.range_mut(range) {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::asleep::Asleep;
-use self::order::{Launch, Missing, Order, Origin, Refused, Started};
+use self::order::{Launch, Missing, Offer, Order, Origin, Refused, Started};
 use self::shelf::{Place, Shelf};
 use super::about::{About, Number, now_ms};
 use super::durable::{Durable, Known, Record, State, StorageError};
@@ -161,6 +161,11 @@ impl Hub {
         if shelf.len() > 0 {
             info!(streams = shelf.len(), "restored");
         }
+    }
+
+    /// What a start can ask for.
+    pub fn offers(&self) -> Vec<Offer> {
+        self.0.origin.offers()
     }
 
     /// Starts a stream, or finds the one that this order has started before. Either way its beginning is durable
