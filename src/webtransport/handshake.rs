@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
+use percent_encoding::percent_decode_str;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
@@ -116,7 +117,7 @@ impl Guard {
         let (path, query) = request.path().split_once('?').unwrap_or((request.path(), ""));
         let stream = match path.split('/').collect::<Vec<_>>()[..] {
             ["", "v1", "session"] => None,
-            ["", "v1", "streams", id] => Some(id.to_owned()),
+            ["", "v1", "streams", id] => Some(percent_decode_str(id).decode_utf8_lossy().into_owned()),
             _ => return Err(Refused::NotFound),
         };
         let header = |name| request.headers().get(name).map(String::as_str);

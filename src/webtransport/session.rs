@@ -20,7 +20,7 @@ use super::gap::Gap;
 use super::inbound::{self, Heard};
 use super::opening::{Ask, follow, heartbeat};
 use super::pace::ACK_BYTES;
-use super::subscription::{Event, Opened, Subscription, open_stream};
+use super::subscription::{Event, Opened, Subscription, Wishes, open_stream};
 use crate::auth::Credential;
 use crate::cast::end::Why;
 use crate::edge::Edge;
@@ -28,6 +28,7 @@ use crate::edge::cursor::Cursor;
 use crate::edge::query::{Query, invalid};
 use crate::edge::refusal::Refusal;
 use crate::tasks::Tasks;
+use crate::view::events::Bye;
 use crate::view::msgpack;
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, retry_ms};
 
@@ -225,18 +226,25 @@ impl Session {
         match event {
             Event::Subscribed { stream, after, tail, status } => {
                 if is_asked_for {
-                    let stream = &stream;
-                    self.say(&Reply::Subscribed { subscription: number, stream, after, tail, status });
+                    let (subscription, stream) = (u64::from(number), &stream);
+                    self.say(&Reply::Subscribed { subscription, stream, after, tail, status });
                 }
+                self.grant_wishes(number);
             }
             Event::Refused(refusal) => {
                 self.subscriptions.remove(&number);
                 if is_asked_for {
-                    self.refuse(&refusal, Some(number));
+                    self.refuse(&refusal, Some(number.into()));
                 }
             }
             Event::Over => {
                 self.subscriptions.remove(&number);
+            }
+            Event::GivenUp => {
+                self.subscriptions.remove(&number);
+                if !is_asked_for {
+                    return Some(Code::Slow);
+                }
             }
         }
         if self.implicit.is_some() && self.subscriptions.is_empty() {
@@ -283,36 +291,50 @@ impl Session {
                 }
             }
             Request::Unsubscribe { subscription } => {
-                if let Some(known) = self.subscriptions.get_mut(&subscription)
-                    && !known.leave("unsubscribed")
-                {
-                    self.subscriptions.remove(&subscription);
+                if let Some(known) = self.known(subscription) {
+                    known.wishes.leave = true;
                 }
+                self.grant_wishes(subscription);
             }
             Request::Ack { subscription, seq } => {
                 // It may have ended meanwhile.
-                if let Some(known) = self.subscriptions.get_mut(&subscription) {
+                if let Some(known) = self.known(subscription) {
                     known.acknowledged(seq);
                 }
             }
             Request::Ping { t } => self.say(&Reply::Pong { t }),
             Request::Stop { subscription } => {
-                if let Err(refusal) = self.stop(subscription) {
-                    self.refuse(&refusal, Some(subscription));
+                if let Some(known) = self.known(subscription) {
+                    known.wishes.stop = true;
+                    self.grant_wishes(subscription);
+                } else {
+                    let message = "there is no such subscription: subscribe first";
+                    self.refuse(&Refusal::bad_request("unknown_subscription", message), Some(subscription));
                 }
             }
         }
         None
     }
 
-    fn stop(&self, number: u32) -> Result<(), Refusal> {
-        let known = self.subscriptions.get(&number).and_then(|one| one.stoppable.as_ref());
-        let (cast, grant) = known.ok_or_else(|| {
-            Refusal::bad_request("unknown_subscription", "there is no such subscription: subscribe first")
-        })?;
-        grant.stop()?;
-        cast.stop(Why::Stopped);
-        Ok(())
+    fn known(&mut self, subscription: u64) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(&u32::try_from(subscription).ok()?)
+    }
+
+    /// Does what the client wants of a subscription, unless that has yet to come about.
+    fn grant_wishes(&mut self, subscription: impl Into<u64>) {
+        let number = subscription.into();
+        let Some(known) = self.known(number).filter(|known| !known.is_opening()) else { return };
+        let Wishes { stop, leave } = std::mem::take(&mut known.wishes);
+        let stopped = match known.stoppable.as_ref().filter(|_| stop) {
+            Some((cast, grant)) => grant.stop().map(|()| cast.stop(Why::Stopped)),
+            None => Ok(()),
+        };
+        if leave {
+            known.leave(&Bye { code: "unsubscribed", retry_ms: 0 });
+        }
+        if let Err(refusal) = stopped {
+            self.refuse(&refusal.into(), Some(number));
+        }
     }
 
     /// Follows the stream that the session's URL names.
@@ -347,9 +369,8 @@ impl Session {
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Refusal> {
         let Subscribe { subscription: number, stream, after, from, snapshot, heartbeat_ms, ticket } =
             subscribe;
-        if number >= NUMBER_END {
-            return Err(invalid("subscription", "write a number below 2^31"));
-        }
+        let number = u32::try_from(number).ok().filter(|number| *number < NUMBER_END);
+        let number = number.ok_or_else(|| invalid("subscription", "write a number below 2^31"))?;
         if self.subscriptions.contains_key(&number) {
             let message = "this number is in use: choose another one";
             return Err(Refusal::bad_request("subscription_in_use", message));
@@ -387,7 +408,7 @@ impl Session {
         Ok(())
     }
 
-    fn refuse(&mut self, refusal: &Refusal, subscription: Option<u32>) {
+    fn refuse(&mut self, refusal: &Refusal, subscription: Option<u64>) {
         let Refusal { code, message, detail, .. } = refusal;
         self.say(&Reply::Error { code, message, detail: detail.as_ref(), subscription });
     }
