@@ -52,7 +52,7 @@ async fn what_is_not_ours_is_refused_and_left_alone() {
         ("foreign", |path| make(path, "PRAGMA application_id = 7"), "no database of tokencast"),
         ("garbage", |path| std::fs::write(path, "no database, ".repeat(1000)).unwrap(), "no database of"),
         ("cut", |path| std::fs::write(path, b"SQLite format 3\0").unwrap(), "no database of"),
-        ("directory", |path| std::fs::create_dir(path).unwrap(), "unable to open"),
+        ("directory", |path| std::fs::create_dir(path).unwrap(), "it cannot be opened"),
         ("damaged", damage, "damaged"),
     ];
     for (name, prepare, wanted) in cases {

@@ -79,6 +79,7 @@ impl Prepared {
         let secret = recover::secret(&database.connection).map_err(fail)?;
         let recover::Recovered { mut known, running, unsealed, next_row } =
             recover::read(&database.connection).map_err(fail)?;
+        database.is_sound().map_err(|error| schema::failed(&path, &error))?;
         let health = Health::default();
         let meter = telemetry::Journal::opened();
         let mut writer = Writer {

@@ -13,15 +13,15 @@ use crate::crypto::{hex, random};
 use crate::journal::Opened;
 
 /// A directory of its own, gone with the test.
-struct Directory(PathBuf);
+pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("tokencast-{}", hex(&random::<8>())));
         Self(path)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.0.join("deep").join("test.db")
     }
 

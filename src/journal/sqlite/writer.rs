@@ -22,8 +22,6 @@ const GROUP_RECORDS_MAX: usize = 8192;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Commits between two steps of tidying up, where there is always something to commit.
 const TIDY_EVERY: u64 = 64;
-/// Pages that are given back to the system in one idle step.
-const VACUUM_PAGES: u32 = 256;
 
 pub(super) enum Message {
     Commit(Record, oneshot::Sender<Result<(), StorageError>>),
@@ -180,14 +178,11 @@ impl Writer {
         {
             return self.seal(stream).is_ok();
         }
-        let free =
-            self.database.connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
-        if free.is_ok_and(|pages| pages > i64::from(VACUUM_PAGES)) {
-            let step =
-                self.database.connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"));
-            return step.is_ok();
+        if self.database.has_spare_pages() {
+            return self.database.give_back().is_ok();
         }
-        false
+        // A burst has made it large, and nothing comes that would let it start anew.
+        self.database.is_log_large() && self.scrub()
     }
 
     /// Moves what a stream has in the journal into chunks of its own.
@@ -235,12 +230,16 @@ impl Writer {
     /// Overwrites what is left of buried streams in rows that others need.
     fn erase(&mut self) -> Result<(), StorageError> {
         for stream in self.unsealed.erase.clone() {
-            let (first, last) = self.unsealed.spans.get(&stream).copied().unwrap_or((1, 0));
-            let rows: Vec<i64> = if first <= last {
+            let span = self.unsealed.spans.get(&stream).copied();
+            let rows: Vec<i64> = span.map_or_else(Vec::new, |(first, last)| {
                 self.unsealed.rows.range(first..=last).map(|(row, _)| *row).collect()
-            } else {
-                Vec::new()
-            };
+            });
+            self.traces = true;
+            if rows.is_empty() {
+                self.unsealed.erase.remove(&stream);
+                self.unsealed.spans.remove(&stream);
+                continue;
+            }
             let erased = (|| {
                 let transaction = self.database.connection.transaction()?;
                 {
@@ -261,7 +260,6 @@ impl Writer {
             self.health.note(erased)?;
             self.unsealed.erase.remove(&stream);
             self.unsealed.spans.remove(&stream);
-            self.traces = true;
         }
         Ok(())
     }
