@@ -33,8 +33,8 @@ const AT_ONCE: usize = 256;
 const BURIED_AT_ONCE: usize = 32;
 const BURIAL_PAUSE: Duration = Duration::from_millis(5);
 /// Ended streams that go early in one step when the disk is nearly full, steps in one sweep, and the time between them.
-const EARLY_AT_ONCE: usize = 64;
-const EARLY_STEPS: usize = 16;
+const EARLY_AT_ONCE: usize = 4;
+const EARLY_STEPS: usize = 256;
 const EARLY_PAUSE: Duration = Duration::from_millis(20);
 
 /// `[retention]`
