@@ -78,6 +78,8 @@ pub(super) struct Session {
     implicit: Option<u32>,
     /// When the session is closed, or given up.
     ends_at: Option<Instant>,
+    /// When those who have been told to leave and take nothing are left behind.
+    leaves_by: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
     gap: Gap,
 }
@@ -104,6 +106,7 @@ impl Session {
             greeted: false,
             implicit: stream.is_some().then_some(0),
             ends_at: None,
+            leaves_by: None,
             alarm: Box::pin(sleep_until(Instant::now())),
             gap: Gap::new(),
         };
@@ -118,7 +121,8 @@ impl Session {
         let (listening, mut inbox) = inbound::listen(self.connection.clone());
         let mut listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
         let stop = self.around.stop.clone();
-        let mut is_leaving = false;
+        let closing = self.around.edge.closing.clone();
+        let (mut is_leaving, mut is_sent_away) = (false, false);
         let code = loop {
             if is_leaving && self.subscriptions.is_empty() {
                 self.say(&Reply::Bye { code: "draining", retry_ms: retry_ms(true) });
@@ -140,6 +144,12 @@ impl Session {
                 _ = &mut listening, if !is_heard => return,
                 () = stop.cancelled(), if !is_leaving => {
                     is_leaving = true;
+                    None
+                }
+                // Viewers say so by themselves, if they get to say anything.
+                () = closing.cancelled(), if !is_sent_away => {
+                    is_sent_away = true;
+                    self.leaves_by = Some(Instant::now() + LAST_WORDS_WITHIN);
                     None
                 }
             };
@@ -196,7 +206,7 @@ impl Session {
         let stalled = self.around.stalled;
         let stuck = self.subscriptions.values().filter_map(|one| one.gives_up_at(stalled)).min();
         let deaf = self.answers.as_ref().and_then(Answers::stuck).map(|since| since + stalled);
-        [self.ends_at, stuck, deaf].into_iter().flatten().min()
+        [self.ends_at, self.leaves_by, stuck, deaf].into_iter().flatten().min()
     }
 
     fn late(&mut self) -> Option<Code> {
@@ -215,8 +225,12 @@ impl Session {
         for subscription in self.subscriptions.values_mut() {
             if subscription.gives_up_at(stalled).is_some_and(|at| at <= now) {
                 debug!("a subscription takes nothing, and is given up");
-                subscription.give_up();
+                subscription.give_up(Code::Slow);
             }
+        }
+        if self.leaves_by.take_if(|at| *at <= now).is_some() {
+            self.subscriptions.retain(|_, subscription| !subscription.is_opening());
+            self.subscriptions.values_mut().for_each(|subscription| subscription.give_up(Code::Draining));
         }
         None
     }
@@ -240,10 +254,10 @@ impl Session {
             Event::Over => {
                 self.subscriptions.remove(&number);
             }
-            Event::GivenUp => {
+            Event::GivenUp(code) => {
                 self.subscriptions.remove(&number);
                 if !is_asked_for {
-                    return Some(Code::Slow);
+                    return Some(code);
                 }
             }
         }

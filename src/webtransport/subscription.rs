@@ -82,7 +82,7 @@ enum State {
     /// Everything was written, and the session ends when it has arrived.
     Arriving(Arriving),
     /// It was reset.
-    GivenUp,
+    GivenUp(Code),
 }
 
 /// What happened to a subscription.
@@ -93,8 +93,8 @@ pub(super) enum Event {
     Refused(Refusal),
     /// Everything was said, or nobody wants it any more.
     Over,
-    /// The client took nothing for too long.
-    GivenUp,
+    /// The client took nothing for too long, which the code tells.
+    GivenUp(Code),
 }
 
 impl Subscription {
@@ -185,7 +185,7 @@ impl Subscription {
                     ready!(arriving.as_mut().poll(context));
                     return Poll::Ready(Event::Over);
                 }
-                State::GivenUp => return Poll::Ready(Event::GivenUp),
+                State::GivenUp(code) => return Poll::Ready(Event::GivenUp(*code)),
             }
         }
     }
@@ -249,13 +249,15 @@ impl Subscription {
     }
 
     /// Ends it where nothing can be written any more. What is only unacknowledged can still be told.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self, code: Code) {
         if self.pending.is_empty() {
-            self.leave(&Bye { code: "slow", retry_ms: retry_ms(false) });
+            let is_draining = matches!(code, Code::Draining);
+            let word = if is_draining { "draining" } else { "slow" };
+            self.leave(&Bye { code: word, retry_ms: retry_ms(is_draining) });
             self.stuck = None;
         } else if let State::Writing(stream) = &mut self.state {
-            let _ = stream.reset(Code::Slow.wire());
-            self.state = State::GivenUp;
+            let _ = stream.reset(code.wire());
+            self.state = State::GivenUp(code);
         }
     }
 }

@@ -556,6 +556,52 @@ async fn a_drain_is_said_in_band() {
     within("the drain", async { tokio::join!(watching, running) }).await;
 }
 
+/// Whoever is behind at the end is told, too, and holds up nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_said_to_those_who_take_nothing() {
+    let block = text("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef").bytes;
+    let provider = Provider::with(Script::says(block.repeat(40_000) + DONE)).await;
+    let mut config = config(Journal::Memory, &provider.base_url());
+    config.drain.grace_s = 0;
+    let gateway = Gateway::start(config);
+    let id = gateway.stream("m").await;
+    gateway.has_ended(&id).await;
+    // One has acknowledged once, another has never read a byte.
+    let (connection, mut control) = session(&gateway).await;
+    control.say(&subscribe(1, &id)).await;
+    assert_eq!(control.hear().await.unwrap()["type"], "subscribed");
+    control.say(&json!({ "type": "ack", "subscription": 1, "seq": 1 })).await;
+    let (_, mut paced) = stream_of(&connection).await;
+    let (blocked, mut blocked_control) = session(&gateway).await;
+    blocked_control.say(&subscribe(1, &id)).await;
+    let mut unread = within("a stream", blocked.accept_uni()).await.unwrap();
+
+    let server = gateway.into_server();
+    let watching = Box::pin(async {
+        let last = async {
+            let mut last = None;
+            while let Some(record) = paced.next().await {
+                last = Some(record);
+            }
+            last
+        };
+        let reset = async { unread.quic_stream_mut().received_reset().await.unwrap() };
+        let (last, reset) = tokio::join!(last, reset);
+        let Some(Record::Bye(bye)) = last else { panic!("{last:?}") };
+        assert_eq!(bye["code"], "draining");
+        assert_eq!(reset.map(wtransport::quinn::VarInt::into_inner), Some(SLOW - 2), "draining");
+        for control in [&mut control, &mut blocked_control] {
+            let mut said = control.hear().await.unwrap();
+            while said["type"] == "subscribed" {
+                said = control.hear().await.unwrap();
+            }
+            assert_eq!((&said["type"], &said["code"]), (&json!("bye"), &json!("draining")), "{said}");
+        }
+    });
+    let running = Box::pin(server.run(async {}, std::future::pending()));
+    within("the drain", async { tokio::join!(watching, running) }).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_it_is_off_nothing_says_that_it_is_there() {
     let provider = Provider::start().await;
