@@ -19,9 +19,10 @@ pub(super) const VERSION: i32 = 2;
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// What the write-ahead log keeps of the disk when it is idle.
-const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Pages that are given back to the system in one step, where there are more.
+const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Spare pages that are kept, and how many are given back to the system in one step, which others wait for.
 const SPARE_PAGES_MAX: i64 = 256;
+const PAGES_AT_ONCE: i64 = 32;
 
 const NO_CHECKPOINT_AT_CLOSE: DbConfig = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
 
@@ -93,7 +94,7 @@ impl Database {
     /// Gives some spare pages back to the system. Each row of this pragma is a page, and its last one a commit.
     pub(super) fn give_back(&self) -> rusqlite::Result<()> {
         let mut vacuum =
-            self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({SPARE_PAGES_MAX})"))?;
+            self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
         let mut pages = vacuum.query([])?;
         while pages.next()?.is_some() {}
         Ok(())
