@@ -4,6 +4,7 @@
 //! key is wrong and what to write instead.
 
 mod layers;
+mod presets;
 mod problems;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,25 @@ pub fn openai_chat(request: &str, ask_usage: bool) -> Result<String, NotAnObject
     Ok(splice.finish())
 }
 
+/// `request` with `"stream":true`.
+pub fn streaming(request: &str) -> Result<String, NotAnObject> {
+    openai_chat(request, false)
+}
+
+/// `request` without these members.
+pub fn without(request: &str, names: &[&str]) -> Result<String, NotAnObject> {
+    let members = json::members(request)?;
+    let is_wanted = |key: &[u8]| names.iter().all(|name| key != name.as_bytes());
+    if members.iter().all(|(key, _)| is_wanted(key)) {
+        return Ok(request.to_owned());
+    }
+    let kept = members.iter().filter(|(key, _)| is_wanted(key));
+    let kept: Vec<String> = kept
+        .map(|(key, value)| format!("{}:{value}", serde_json::Value::from(String::from_utf8_lossy(key))))
+        .collect();
+    Ok(format!("{{{}}}", kept.join(",")))
+}
+
 fn include_usage(options: &str, splice: &mut Splice<'_>) {
     if options == "null" {
         return splice.replace(options, r#"{"include_usage":true}"#);
@@ -170,6 +189,16 @@ mod tests {
             let request = format!(r#"{{"stream":true,"stream_options":{stated}}}"#);
             check(&request, &request);
         }
+    }
+
+    #[test]
+    fn members_are_left_out() {
+        let check =
+            |request: &str, expected: &str| assert_eq!(without(request, &["model", "b"]).unwrap(), expected);
+        check(r#"{ "a" : 1.0e2 }"#, r#"{ "a" : 1.0e2 }"#);
+        check(r#"{"model":"x","a" : 1.0e2, "c\"":"\/"}"#, r#"{"a":1.0e2,"c\"":"\/"}"#);
+        check(r#"{"b":1,"model":2}"#, "{}");
+        assert!(without("[]", &[]).is_err());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::gate::{self, Granted};
 use super::place;
 use crate::auth::Grant;
 use crate::cast::Cast;
-use crate::cast::hub::order::{Ask, Order, Started};
+use crate::cast::hub::order::{Ask, CREDENTIALS, Order, Started};
 use crate::cast::id::Id;
 use crate::crypto::fingerprint;
 
@@ -188,7 +188,7 @@ fn order(
             part(&provider).as_bytes(),
             part(&path).as_bytes(),
         ]),
-        ask: Ask { provider, path, request, ask_usage, authorization: caller_authorization(app, headers) },
+        ask: Ask { provider, path, request, ask_usage, passed: credentials(app, headers), dialect: None },
         id,
         key,
         metadata,
@@ -201,13 +201,17 @@ fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-/// The `Authorization` that is meant for the provider. Where there are keys ours is in `tokencast-key` then: what
+/// The credentials that are meant for the provider. Where there are keys ours is in `tokencast-key` then: what
 /// opens this gateway is not for others.
-fn caller_authorization(app: &App, headers: &HeaderMap) -> Option<SecretString> {
+pub(super) fn credentials(app: &App, headers: &HeaderMap) -> Vec<(String, SecretString)> {
     if !app.gate.is_open() && !headers.contains_key("tokencast-key") {
-        return None;
+        return Vec::new();
     }
-    Some(SecretString::from(headers.get(header::AUTHORIZATION)?.to_str().ok()?))
+    let found = CREDENTIALS.iter().filter_map(|name| {
+        let value = headers.get(*name)?.to_str().ok()?;
+        Some(((*name).to_owned(), SecretString::from(value)))
+    });
+    found.collect()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {

@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
             limits,
             cast,
             feed,
-            splitter: Splitter::new(call.family.framing(&call.path), limits.config.block_bytes_max),
+            splitter: Splitter::new(call.family.framing(), limits.config.block_bytes_max),
             dialect: call.family.dialect(&call.path),
             pieces: VecDeque::new(),
             bytes: 0,

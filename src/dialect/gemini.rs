@@ -1,0 +1,18 @@
+//! Google's Gemini, by `streamGenerateContent?alt=sse`.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::{Dialect, Verdict};
+use crate::cast::event::Event;
+
+/// What has to be remembered of one body to understand its next block.
+#[derive(Debug, Default)]
+pub(super) struct Gemini;
+
+impl Dialect for Gemini {
+    fn read(&mut self, _block: &[u8], _events: &mut Vec<Event>) {}
+
+    fn verdict(&self) -> Verdict {
+        Verdict::Unfinished
+    }
+}
