@@ -80,7 +80,7 @@ fn what_is_wrong_is_named() {
     check("[http]\ncors_origins = [\"*\"]", &[], &["http.cors_origins = *", "exact origins"]);
     let provider = "[[providers]]\nname = \"a\"\ndialect = \"openai\"\nbase_url = \"http://x/v1\"\n";
     check(&provider.repeat(2), &[], &["providers.name = a", "another one"]);
-    check(&provider.replace("openai", "smoke"), &[], &["smoke", "expected `openai`"]);
+    check(&provider.replace("openai", "smoke"), &[], &["smoke", "`openai`, `anthropic`"]);
 }
 
 #[test]
