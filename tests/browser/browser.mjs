@@ -24,6 +24,13 @@ async function in_time(what, answer) {
   return Promise.race([answer, late]).finally(() => clearTimeout(timer))
 }
 
+async function asking(page) {
+  await page.waitForFunction(() => window.ask)
+  const asked = (place) => (name, ...values) => in_time(`${name}(${JSON.stringify(values).slice(0, 200)})`,
+    page.evaluate(([place, name, values]) => window.ask(place, name, values), [place, name, values]))
+  return { page, ask: asked('page'), ask_worker: asked('worker'), close: () => page.close() }
+}
+
 export class Browser {
   #context
   #directory
@@ -42,19 +49,36 @@ export class Browser {
 
   /** A page of the site; or one of somebody else, `at` a URL, that loads the site's script. */
   async page(site, at) {
+    const { page } = await this.blank()
+    await page.goto(at ?? `${site.origin}/page/index.html`)
+    if (at) await page.addScriptTag({ url: `${site.origin}/page/page.mjs`, type: 'module' })
+    return asking(page)
+  }
+
+  /** A page of the site that uses the client. `requests` has the URL of whatever it asks for. */
+  async client(site) {
+    const { page, requests } = await this.blank()
+    await page.goto(`${site.origin}/page/client.html`)
+    return { requests, ...(await asking(page)) }
+  }
+
+  /** An empty page; what it complains of fails the tests. */
+  async blank() {
     const page = await this.#context.newPage()
+    const requests = []
+    page.on('request', (request) => requests.push(request.url()))
     page.on('pageerror', (error) => this.#complaints.push(error.stack))
     page.on('console', (message) => {
-      if (message.type() === 'error' && !/Failed to load resource|WebTransport|ERR_/.test(message.text())) {
+      if (message.type() === 'error' && !/Failed to load resource|WebTransport|ERR_|CORS policy/.test(message.text())) {
         this.#complaints.push(message.text())
       }
     })
-    await page.goto(at ?? `${site.origin}/page/index.html`)
-    if (at) await page.addScriptTag({ url: `${site.origin}/page/page.mjs`, type: 'module' })
-    await page.waitForFunction(() => window.ask)
-    const asked = (place) => (name, ...values) => in_time(`${name}(${JSON.stringify(values).slice(0, 200)})`,
-      page.evaluate(([place, name, values]) => window.ask(place, name, values), [place, name, values]))
-    return { ask: asked('page'), ask_worker: asked('worker'), close: () => page.close() }
+    return { page, requests }
+  }
+
+  /** What pages have complained of so far: uncaught errors, unhandled rejections. */
+  get complaints() {
+    return this.#complaints
   }
 
   async close() {
