@@ -532,6 +532,7 @@ function cursor(id) {
 
 // src/session.ts
 var HANDSHAKE_MS = 5e3;
+var PING_MIN_MS = 50;
 var PING_MS = 350;
 var MEASURE_MS = 5e3;
 var PING_IDLE_MS = 1e4;
@@ -585,6 +586,8 @@ var Session = class {
   #writer = null;
   #transport = null;
   #heard;
+  /** The usual time between two arrivals. */
+  #usual = PING_MS / 3;
   #pinged = 0;
   /** When the first ping of this silence was sent. */
   #unanswered = null;
@@ -792,7 +795,9 @@ var Session = class {
   }
   #alive() {
     this.#unanswered = null;
-    this.#heard = this.environment.now();
+    const now = this.environment.now();
+    this.#usual += (Math.min(now - this.#heard, PING_MS) - this.#usual) / 8;
+    this.#heard = now;
     this.suspect = false;
   }
   #ping() {
@@ -810,14 +815,17 @@ var Session = class {
     const eager = environment.visible() && subscriptions.some(({ running }) => running);
     const silence = now - this.#heard;
     const since = now - this.#pinged;
-    if (eager ? since >= MEASURE_MS || silence >= PING_MS && since >= PING_MS - 25 : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
+    const patience = Math.min(PING_MS, Math.max(PING_MIN_MS, 3 * this.#usual));
+    const pause = Math.min(PING_MS, Math.max(patience, silence / 2));
+    if (eager ? since >= MEASURE_MS || silence >= patience && since >= pause : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
     const unanswered = this.#unanswered === null ? 0 : now - this.#unanswered;
     if (silence >= (eager ? SILENT_MS : SILENT_IDLE_MS) && unanswered >= SILENT_MS - PING_MS - 100 && !this.suspect) {
       this.suspect = true;
       for (const { sink } of subscriptions) sink.silent();
     }
     for (const subscription of subscriptions) if (now - subscription.ackedAt >= ACK_MS) this.#ack(subscription);
-    this.#cancelTick = environment.later(eager ? 100 : 500, () => this.#tick());
+    const due = Math.max(this.#heard + patience, this.#pinged + pause) - now;
+    this.#cancelTick = environment.later(eager ? Math.min(100, Math.max(10, due)) : 500, () => this.#tick());
   }
   #tickSoon() {
     this.#cancelTick();
@@ -878,6 +886,7 @@ var Gateway = class {
     this.environment = environment;
     this.url = url;
     environment.listen((event) => {
+      if (event === "online") this.forgive();
       if (event === "pagehide") for (const session of [...this.#sessions]) session.close();
     });
   }
@@ -1559,7 +1568,6 @@ var Follow = class {
       return;
     }
     if (event === "hidden") return;
-    if (event === "online") this.#gateway.forgive();
     if (this.#state === "suspended") {
       if (event !== "pageshow") return;
       this.#state = "connecting";

@@ -480,7 +480,6 @@ export class Follow implements AsyncIterable<StreamEvent> {
       return;
     }
     if (event === "hidden") return;
-    if (event === "online") this.#gateway!.forgive();
     if (this.#state === "suspended") {
       if (event !== "pageshow") return;
       this.#state = "connecting";

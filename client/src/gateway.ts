@@ -33,8 +33,9 @@ export class Gateway {
     readonly environment: Environment,
     readonly url: string,
   ) {
-    // An open session would keep the page out of the back/forward cache.
     environment.listen((event) => {
+      if (event === "online") this.forgive();
+      // An open session would keep the page out of the back/forward cache.
       if (event === "pagehide") for (const session of [...this.#sessions]) session.close();
     });
   }

@@ -43,6 +43,8 @@ export class Browser {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       headless: true,
       args: ARGUMENTS,
+      // Pages are kept when they are left, as for people.
+      ignoreDefaultArgs: ['--disable-back-forward-cache'],
     })
     return browser
   }
@@ -74,6 +76,16 @@ export class Browser {
       }
     })
     return { page, requests }
+  }
+
+  /** Puts another tab in front of a page, until that is closed. */
+  async hide(page) {
+    // Otherwise every tab counts as the one in front.
+    const session = await this.#context.newCDPSession(page)
+    await session.send('Emulation.setFocusEmulationEnabled', { enabled: false })
+    const cover = await this.#context.newPage()
+    await cover.bringToFront()
+    return cover
   }
 
   /** What pages have complained of so far: uncaught errors, unhandled rejections. */
