@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
+import { Process, until } from './process.mjs'
 
 const ARGUMENTS = [
   '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update',
@@ -12,6 +13,7 @@ const ARGUMENTS = [
   '--webtransport-developer-mode',
 ]
 
+const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const ANSWER_MS_MAX = 30_000
 
 /** What the page waits for and never comes is told by name. */
@@ -33,14 +35,20 @@ async function asking(page) {
 
 export class Browser {
   #context
+  #process = null
   #directory
   #complaints = []
 
-  static async start() {
+  /** With `hiding`, only the tab in front is visible, as for people; otherwise all of them are. */
+  static async start({ hiding = false } = {}) {
     const browser = new Browser()
     browser.#directory = await mkdtemp(join(tmpdir(), 'tokencast-chromium-'))
+    if (hiding) {
+      await browser.#attach()
+      return browser
+    }
     browser.#context = await chromium.launchPersistentContext(browser.#directory, {
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      executablePath: EXECUTABLE,
       headless: true,
       args: ARGUMENTS,
       // Pages are kept when they are left, as for people.
@@ -78,23 +86,23 @@ export class Browser {
     return { page, requests }
   }
 
-  /** Puts another tab in front of a page, until that is closed. */
-  async hide(page) {
-    // Otherwise every tab counts as the one in front.
-    const session = await this.#context.newCDPSession(page)
-    await session.send('Emulation.setFocusEmulationEnabled', { enabled: false })
-    const cover = await this.#context.newPage()
-    await cover.bringToFront()
-    return cover
-  }
-
   /** What pages have complained of so far: uncaught errors, unhandled rejections. */
   get complaints() {
     return this.#complaints
   }
 
+  /** To a browser of our own, which keeps the defaults that a launched one is given away. */
+  async #attach() {
+    const args = ['--headless', '--remote-debugging-port=0', `--user-data-dir=${this.#directory}`, ...ARGUMENTS]
+    this.#process = new Process(EXECUTABLE, args, {})
+    const endpoint = await until('the browser', () => /DevTools listening on (\S+)/.exec(this.#process.output)?.[1])
+    const browser = await chromium.connectOverCDP(endpoint, { noDefaults: true })
+    this.#context = browser.contexts()[0]
+  }
+
   async close() {
     await this.#context.close()
+    await this.#process?.end('SIGKILL')
     await rm(this.#directory, { recursive: true, force: true })
     assert.deepEqual(this.#complaints, [], 'errors that the page did not expect')
   }

@@ -37,21 +37,6 @@ for (const transport of ['webtransport', 'sse']) {
     await close()
   })
 
-  test(`a hidden page, over ${transport}: painted to the end`, async () => {
-    const { ask, page, close } = await stage.client()
-    const { id, body } = await cast(2, { tokens: 300, rate: 60 })
-    const at = await ask('follow', stage.url(id), { transport })
-    await ask('reached', at, 100)
-    const cover = await stage.browser.hide(page)
-    await page.waitForFunction(() => document.visibilityState === 'hidden', null, { polling: 50 })
-    const report = await ask('done', at)
-    assert.equal(await page.evaluate(() => document.visibilityState), 'hidden')
-    await exact(stage, id, body, report)
-    assert.equal(report.opens.length, 1)
-    await cover.close()
-    await close()
-  })
-
   test(`left and come back to, over ${transport}: out of the back/forward cache, where it was`, async () => {
     const { ask, page, close } = await stage.client()
     const { id, body } = await cast(3, { tokens: 400, rate: 60 })

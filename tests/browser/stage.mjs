@@ -10,7 +10,7 @@ import { Site } from './site.mjs'
 
 export class Stage {
   /** With `forwarded`, the gateway names the forwarder's port, so that every page comes through it; `url` does, too. */
-  static async set({ forwarded = false, config = {} } = {}) {
+  static async set({ forwarded = false, hiding = false, config = {} } = {}) {
     const stage = new Stage()
     stage.site = await Site.start()
     stage.provider = await Provider.start()
@@ -25,7 +25,7 @@ export class Stage {
       stage.connections = await Connections.start({ port, to: stage.gateway.ports.http })
       stage.origin = `http://127.0.0.1:${port}`
     }
-    stage.browser = await Browser.start()
+    stage.browser = await Browser.start({ hiding })
     return stage
   }
 
