@@ -5,18 +5,20 @@ var Backoff = class _Backoff {
   }
   random;
   static CAP_MS = 3e4;
+  /** Whatever the gateway asks for: a timer of weeks would fire at once. */
+  static FLOOR_MAX_MS = 6e5;
   retryMs = 500;
   /** Failures in a row. */
   failures = 0;
   succeeded() {
     this.failures = 0;
   }
-  /** How long to wait now. `floor` is what the gateway asked for this once; it is honoured as said. */
+  /** How long to wait now. `floor` is what the gateway asked for this once; it is honoured, within reason. */
   next(floor = null) {
     const bound = Math.min(_Backoff.CAP_MS, this.retryMs * 2 ** Math.min(this.failures, 16));
     this.failures++;
     const jittered = this.random() * bound;
-    return floor === null ? jittered : Math.max(floor, this.failures > 1 ? jittered : 0);
+    return floor === null ? jittered : Math.max(Math.min(floor, _Backoff.FLOOR_MAX_MS), this.failures > 1 ? jittered : 0);
   }
 };
 
@@ -142,7 +144,7 @@ var Fold = class {
       case "text":
       case "reasoning":
       case "refusal":
-        this.#choice(item.data.choice ?? 0)[item.event] += item.data.text;
+        this.#choice(item.data.choice ?? 0)[item.event] += string(item.data.text);
         break;
       case "tool_call": {
         const calls = this.#choice(item.data.choice ?? 0).tool_calls;
@@ -154,7 +156,7 @@ var Fold = class {
         }
         call.id = item.data.id ?? call.id;
         call.name = item.data.name ?? call.name;
-        call.arguments += item.data.arguments;
+        call.arguments += string(item.data.arguments);
         break;
       }
       case "usage":
@@ -178,6 +180,10 @@ var Fold = class {
     return this.choices[index];
   }
 };
+function string(value) {
+  if (typeof value !== "string") throw new TypeError("no string where one belongs");
+  return value;
+}
 
 // src/msgpack.ts
 var DEPTH_MAX = 64;
@@ -848,7 +854,7 @@ var Session = class {
     else close();
     const all = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
-    this.gone();
+    this.gone(this);
     for (const { sink } of all) sink.closed(error);
   }
 };
@@ -960,7 +966,7 @@ var Gateway = class {
         this.#failed(this.#worked ? 6e4 : REMEMBER_MS);
         this.#worked = false;
       },
-      () => this.#sessions = this.#sessions.filter((other) => other !== session)
+      (gone) => this.#sessions = this.#sessions.filter((other) => other !== gone)
     );
     if (session.state !== "closed") this.#sessions.push(session);
     return session;

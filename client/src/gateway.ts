@@ -96,7 +96,7 @@ export class Gateway {
   async #open(): Promise<Session> {
     const { environment } = this;
     const { url, hashes } = await this.#locate();
-    const session: Session = new Session(
+    const session = new Session(
       environment,
       url,
       hashes,
@@ -108,7 +108,7 @@ export class Gateway {
         this.#failed(this.#worked ? 60_000 : REMEMBER_MS);
         this.#worked = false;
       },
-      () => (this.#sessions = this.#sessions.filter((other) => other !== session)),
+      (gone) => (this.#sessions = this.#sessions.filter((other) => other !== gone)),
     );
     if (session.state !== "closed") this.#sessions.push(session);
     return session;

@@ -66,7 +66,7 @@ export class Session {
     url: string,
     hashes: Uint8Array<ArrayBuffer>[],
     settled: (ready: boolean) => void,
-    readonly gone: () => void,
+    readonly gone: (session: Session) => void,
   ) {
     this.#heard = this.#idleSince = environment.now();
     let told = false;
@@ -368,7 +368,7 @@ export class Session {
     else close();
     const all = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
-    this.gone();
+    this.gone(this);
     for (const { sink } of all) sink.closed(error);
   }
 }
