@@ -2,6 +2,7 @@
 import { Following } from './following.mjs'
 
 const followings = []
+const long_tasks = []
 
 export const judge = {
   follow(url, options) {
@@ -18,6 +19,9 @@ export const judge = {
   stop: (at) => followings[at].stop(),
   close: (at) => followings[at].follow.close(),
   reconnect: (at) => followings[at].follow.reconnect(),
-  /** Two closings and the end of the page are no reason for anything to be thrown. */
-  close_all: () => followings.forEach(({ follow }) => follow.close()),
+  watch_long_tasks() {
+    new PerformanceObserver((list) => long_tasks.push(...list.getEntries().map(({ duration }) => duration)))
+      .observe({ type: 'longtask' })
+  },
+  long_tasks: () => long_tasks,
 }
