@@ -315,11 +315,14 @@ var Records = class {
   #headLength = 0;
   #body = null;
   #filled = 0;
+  /** What stands behind the last record is none: thrown at once only where no record is in front of it. */
+  fault = null;
   /** What has been begun and not ended; a stream must not finish here. */
   get partial() {
     return this.#headLength > 0 || this.#body !== null;
   }
   push(chunk) {
+    if (this.fault !== null) throw this.fault;
     const records = [];
     let at = 0;
     while (at < chunk.length) {
@@ -327,7 +330,11 @@ var Records = class {
         this.#head[this.#headLength++] = chunk[at++];
         if (this.#headLength < 4) continue;
         const length = new DataView(this.#head.buffer).getUint32(0);
-        if (length === 0 || length > this.bytesMax) throw new RangeError(`a record of ${length} bytes`);
+        if (length === 0 || length > this.bytesMax) {
+          this.fault = new RangeError(`a record of ${length} bytes`);
+          if (records.length === 0) throw this.fault;
+          return records;
+        }
         this.#headLength = 0;
         if (length <= chunk.length - at) {
           records.push(chunk.subarray(at, at + length));
@@ -675,6 +682,7 @@ var Session = class {
       if (done) break;
       this.#alive();
       for (const body of records.push(value)) this.#message(decode(body));
+      if (records.fault !== null) throw records.fault;
     }
     this.#die(unreachable("the control stream ended"));
   }
@@ -723,7 +731,7 @@ var Session = class {
         this.#alive();
         for (const body of records.push(value)) {
           const item = decode(body);
-          if (!Array.isArray(item)) throw new RangeError("a record that is no array");
+          if (!Array.isArray(item) || typeof item[0] !== "number") throw new RangeError("a record that is none");
           if (subscription === null) {
             if (item[0] !== HEADER) throw new RangeError("no header");
             const header = item[1];
@@ -736,6 +744,7 @@ var Session = class {
             subscription.sink.opened(header, header.retry_ms ?? null);
           } else this.#record(subscription, item);
         }
+        if (records.fault !== null) throw records.fault;
         if (subscription === null) continue;
         if (!this.#subscriptions.has(subscription.number)) return void reader.cancel().catch(() => {
         });
@@ -750,6 +759,7 @@ var Session = class {
       reader.cancel().catch(() => {
       });
     }
+    if (subscription === null && error.code === "protocol_error") return this.#die(error);
     if (subscription !== null && this.#drop(subscription)) {
       this.#send({ type: "unsubscribe", subscription: subscription.number });
       subscription.sink.closed(error);

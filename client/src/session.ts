@@ -175,6 +175,7 @@ export class Session {
       if (done) break;
       this.#alive();
       for (const body of records.push(value)) this.#message(decode(body) as Message);
+      if (records.fault !== null) throw records.fault;
     }
     this.#die(unreachable("the control stream ended"));
   }
@@ -226,7 +227,7 @@ export class Session {
         this.#alive();
         for (const body of records.push(value)) {
           const item = decode(body) as [number, unknown];
-          if (!Array.isArray(item)) throw new RangeError("a record that is no array");
+          if (!Array.isArray(item) || typeof item[0] !== "number") throw new RangeError("a record that is none");
           if (subscription === null) {
             if (item[0] !== HEADER) throw new RangeError("no header");
             const header = item[1] as Open & { subscription: number; retry_ms: number };
@@ -239,6 +240,7 @@ export class Session {
             subscription.sink.opened(header, header.retry_ms ?? null);
           } else this.#record(subscription, item);
         }
+        if (records.fault !== null) throw records.fault;
         if (subscription === null) continue;
         if (!this.#subscriptions.has(subscription.number)) return void reader.cancel().catch(() => {});
         const full = subscription.sink.full();
@@ -252,6 +254,8 @@ export class Session {
       error = fault(cause);
       reader.cancel().catch(() => {});
     }
+    // Nobody knows whose stream it was, so it concerns everybody.
+    if (subscription === null && error.code === "protocol_error") return this.#die(error);
     if (subscription !== null && this.#drop(subscription)) {
       // A stream that broke alone is still open for the gateway.
       this.#send({ type: "unsubscribe", subscription: subscription.number });
