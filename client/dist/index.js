@@ -1394,7 +1394,7 @@ var Follow = class {
     this.#ticketAsked = true;
     Promise.resolve().then(ask).then(
       (ticket) => {
-        this.#ticket = ticket;
+        this.#ticket = ticket ?? null;
         this.#connect();
       },
       (cause) => {

@@ -269,7 +269,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
       .then(ask)
       .then(
         (ticket) => {
-          this.#ticket = ticket;
+          this.#ticket = ticket ?? null;
           this.#connect();
         },
         (cause: unknown) => {

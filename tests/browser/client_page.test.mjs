@@ -37,6 +37,22 @@ for (const transport of ['webtransport', 'sse']) {
     await close()
   })
 
+  test(`whoever iterates stands still, over ${transport}: no more is read than is kept, and nothing is lost`, async () => {
+    const { ask, close } = await stage.client()
+    const body = { ...request(8, { tokens: 8000, rate: 0 }), n: 8 }
+    const { id } = await stage.gateway.cast(body)
+    await stage.gateway.ended(id)
+    const at = await ask('follow', stage.url(id), { transport, hold_ms: 4000 })
+    await sleep(3000)
+    const held = await ask('report', at)
+    const report = await ask('done', at)
+    await exact(stage, id, body, report)
+    assert.ok(report.events > 2 * held.events, `${held.events} of ${report.events} events`)
+    assert.equal(report.opens.length, 1)
+    figure('client_slow_reader', { transport, held_events: held.events, events: report.events })
+    await close()
+  })
+
   test(`left and come back to, over ${transport}: out of the back/forward cache, where it was`, async () => {
     const { ask, page, close } = await stage.client()
     const { id, body } = await cast(3, { tokens: 400, rate: 60 })

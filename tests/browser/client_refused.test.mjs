@@ -92,6 +92,12 @@ test('a ticket that expires on the way is renewed, once for every expiry', async
   strange.close()
 })
 
+test('a function that has no ticket: asked a few times, and the gateway not at all', async () => {
+  const { tickets } = await fails(stage.url('one'), 'ticket_unavailable', 0, { tickets: [], attemptsMax: 3 })
+  assert.equal(tickets, 3)
+  await fails(stage.url('nobody'), 'not_found', 2, { tickets: [null] })
+})
+
 test('nobody listens there', async () => {
   const url = `http://127.0.0.1:${await free_port()}/v1/streams/one`
   for (const transport of ['webtransport', 'sse']) await fails(url, 'unreachable', 3, { transport, attemptsMax: 3 })

@@ -7,7 +7,7 @@ import { Stage } from './stage.mjs'
 
 const RUNNING = { tokens: 100_000, rate: 50 }
 /** Where nothing tells the client but silence. */
-const DOWN_MS = [250, 1000]
+const DOWN_MS = [0, 250, 500, 1000, 3000]
 
 let stage
 beforeEach(async () => { stage = await Stage.set({ forwarded: true, config: { drain: { grace_s: 1 } } }) })

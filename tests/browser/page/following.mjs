@@ -24,11 +24,15 @@ export class Following {
   #events = 0
   #waiting = new Set()
 
-  /** `tickets` are handed out in turn by a function, the last one again and again. */
-  constructor(url, { tickets, iterate = true, ...options } = {}) {
+  /** `tickets` are handed out in turn by a function, the last one again and again; with none at all, it throws. */
+  constructor(url, { tickets, hold_ms = 0, ...options } = {}) {
     const { after = 0 } = options
     this.answer = new Answer(after === 'live' ? null : after)
-    const ticket = () => tickets[Math.min(this.tickets++, tickets.length - 1)]
+    const ticket = () => {
+      this.tickets += 1
+      if (tickets.length === 0) throw new Error('nobody has one')
+      return tickets[Math.min(this.tickets, tickets.length) - 1]
+    }
     this.follow = follow(url, {
       ...options,
       ...(tickets && { ticket }),
@@ -42,7 +46,7 @@ export class Following {
       onError: (error) => this.errors.push(plain(error)),
     })
     const painted = this.#paint()
-    const iterating = iterate ? this.#iterate() : null
+    const iterating = this.#iterate(hold_ms)
     // The last paint has a frame of its own; after `close()` there is none.
     this.done = this.follow.done.then(({ reason }) => Promise.all([iterating, reason === 'closed' || painted]))
   }
@@ -110,11 +114,13 @@ export class Following {
     })
   }
 
-  async #iterate() {
+  /** Stands still at the first event for so long. */
+  async #iterate(hold_ms) {
     try {
       let events = 0
       for await (const { event, data } of this.follow) {
         events += 1
+        if (events === 1 && hold_ms > 0) await new Promise((resolve) => setTimeout(resolve, hold_ms))
         if (event === 'text' && (data.choice ?? 0) === 0) this.iterated += data.text
         if (event === 'snapshot') this.iterated = data.choices[0]?.text ?? ''
       }
