@@ -21,6 +21,8 @@ RUN mkdir -p src loadtest/src benches \
 
 # 2. The program. The sources may be older than what was built of the empty ones: touch them, or cargo keeps that.
 COPY src/ src/
+COPY console/ console/
+COPY client/dist/ client/dist/
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --bin tokencast \
     && mkdir /data

@@ -142,7 +142,7 @@ impl Server {
                 }
             }
         });
-        info!(http = %server.http, ops = %server.ops, webtransport = ?server.webtransport, providers = config.providers.len(), "tokencast serves");
+        info!(http = %server.http, ops = %server.ops, webtransport = server.webtransport.map(tracing::field::display), providers = config.providers.len(), "tokencast serves");
         unless_started.disarm();
         Ok(server)
     }

@@ -1,13 +1,17 @@
 //! The one loop that every transport uses. A viewer is a cursor and a write in progress; what it lacks is in the log.
 
+mod alarm;
+
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{Span, debug, error, info_span};
 
+use self::alarm::Alarm;
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::log::Read;
@@ -47,8 +51,10 @@ pub struct Viewer {
     page: Page,
     watch: Watch,
     heartbeat: Option<Duration>,
-    expires: Option<Instant>,
-    closing: CancellationToken,
+    /// Set anew by every step, and kept from one to the next.
+    quiet: Option<Alarm>,
+    expires: Option<Alarm>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     counts: Viewing,
     span: Span,
     _attached: Attached,
@@ -67,7 +73,8 @@ impl Viewer {
         let counts = Viewing::of(view.name(), transport);
         let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
         span.in_scope(|| debug!(cursor, "viewer came"));
-        let (heartbeat, expires, page) = (None, None, Page::default());
+        let (heartbeat, quiet, expires, page) = (None, None, None, Page::default());
+        let closing = Box::pin(closing.cancelled_owned());
         Self {
             cast,
             view,
@@ -75,6 +82,7 @@ impl Viewer {
             page,
             watch,
             heartbeat,
+            quiet,
             expires,
             closing,
             counts,
@@ -91,7 +99,7 @@ impl Viewer {
 
     /// Leaves at this time.
     pub fn until(mut self, expires: Option<Instant>) -> Self {
-        self.expires = expires;
+        self.expires = expires.map(Alarm::at);
         self
     }
 
@@ -102,10 +110,13 @@ impl Viewer {
 
     /// The next thing to tell. Nothing is lost when the future is dropped. After an end or a bye there is no more.
     pub async fn next(&mut self) -> Step {
-        let quiet_until = self.heartbeat.map(|every| Instant::now() + every);
+        if let Some(every) = self.heartbeat {
+            let at = Instant::now() + every;
+            self.quiet.get_or_insert_with(|| Alarm::at(at)).put_off_to(at);
+        }
         loop {
-            self.watch.mark();
-            if self.expires.is_some_and(|at| at <= Instant::now()) {
+            let tail = self.watch.mark();
+            if self.expires.as_ref().is_some_and(Alarm::is_due) {
                 return self.bye("ticket_expired", 0);
             }
             let read = self.cast.read_on(self.view.source(), self.cursor, BATCH_BYTES_MAX, &mut self.page);
@@ -120,7 +131,7 @@ impl Viewer {
             };
             match read {
                 Read::Batch { bytes, upto, id } => {
-                    let behind = self.cast.tail().saturating_sub(self.cursor);
+                    let behind = tail.saturating_sub(self.cursor);
                     self.cursor = upto;
                     if !bytes.is_empty() {
                         self.counts.delivered(bytes.len(), behind);
@@ -134,9 +145,9 @@ impl Viewer {
                         // What is there is said before anything else.
                         biased;
                         () = self.watch.changed() => {}
-                        () = sleep_until(quiet_until) => return Step::Heartbeat,
-                        () = sleep_until(self.expires) => {}
-                        () = self.closing.cancelled() => return self.bye("draining", retry_ms(true)),
+                        () = alarm::rings(&mut self.quiet) => return Step::Heartbeat,
+                        () = alarm::rings(&mut self.expires) => {}
+                        () = &mut self.closing => return self.bye("draining", retry_ms(true)),
                     }
                 }
             }
@@ -158,13 +169,6 @@ impl Drop for Viewer {
 /// A reconnection time that spreads a herd: 300–1000 ms, and 1–5 s from a gateway that is going away.
 pub fn retry_ms(draining: bool) -> u64 {
     if draining { fastrand::u64(1000..=5000) } else { fastrand::u64(300..=1000) }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

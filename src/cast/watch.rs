@@ -17,9 +17,10 @@ pub(super) struct Tail {
 pub struct Watch(pub(super) watch::Receiver<Tail>);
 
 impl Watch {
-    /// Marks what there is now as seen: call it before reading, so that nothing slips through between.
-    pub fn mark(&mut self) {
-        self.0.borrow_and_update();
+    /// Marks what there is now as seen, and says how far it reaches: call it before reading, so that nothing slips
+    /// through between.
+    pub fn mark(&mut self) -> Seq {
+        self.0.borrow_and_update().seq
     }
 
     /// Returns when the log has changed since the last mark.

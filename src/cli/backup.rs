@@ -8,10 +8,10 @@ use clap::Args;
 
 use super::file::NewFile;
 use super::{Settings, USAGE, fail, say};
-use crate::journal::{Mode, sqlite};
+use crate::journal::{Mode, OpenError, sqlite};
 
 /// What SQLite and the gateway put beside a database.
-const BESIDE: [&str; 4] = ["", "-wal", "-shm", ".lock"];
+const BESIDE: [&str; 5] = ["", "-wal", "-shm", "-owed", ".lock"];
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -54,7 +54,13 @@ fn back_up(database: &Path, target: &Path, force: bool) -> Result<u64, String> {
         }
     }
     let file = NewFile::create(target, force)?;
-    sqlite::backup::copy(database, &file.path).map_err(|error| error.to_string())?;
+    sqlite::backup::copy(database, &file.path).map_err(|error| match error {
+        // It may be the copy that found no room.
+        OpenError::Storage { error, .. } => {
+            format!("{} to {}: {error}", database.display(), target.display())
+        }
+        other => other.to_string(),
+    })?;
     let bytes = file.path.metadata().map_or(0, |file| file.len());
     file.finish()?;
     Ok(bytes)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Settings, USAGE, fail, say};
-use crate::logging;
+use crate::{logging, webtransport};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -22,6 +22,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Err(problems) => return fail(USAGE, problems),
     };
     if let Err(problem) = logging::check(&config.log) {
+        return fail(USAGE, problem);
+    }
+    if let Err(problem) = webtransport::check(&config.webtransport) {
         return fail(USAGE, problem);
     }
     if options.print {

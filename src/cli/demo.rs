@@ -87,6 +87,8 @@ fn introduce(base: &str, ops: SocketAddr, provider: SocketAddr) {
         "\
 tokencast demo: gateway {base}, metrics http://{ops}/metrics, simulated provider http://{provider}/v1
 
+  Open {base}/ in a browser.
+
 Start a stream of your own (any model will do):
   curl --json '{{\"request\":{{\"model\":\"any\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}},\"id\":\"mine\"}}' {base}/v1/streams
 

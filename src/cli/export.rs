@@ -38,6 +38,9 @@ pub(super) struct Options {
     /// A new file, instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file that is there
+    #[arg(long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -71,7 +74,7 @@ fn export(options: &Options, journal: &Config) -> Result<(), Problem> {
         return Err((USAGE, "journal.mode = \"memory\": there is no database to read".into()));
     }
     let id = &options.id;
-    let file = |path: &PathBuf| NewFile::create(path, false).map_err(|problem| (1, problem));
+    let file = |path: &PathBuf| NewFile::create(path, options.force).map_err(|problem| (1, problem));
     let file = options.output.as_ref().map(file).transpose()?;
     let (log, stored) = read(&journal.path, options.tenant.as_deref(), id)?;
     match log.end() {

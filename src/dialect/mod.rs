@@ -54,6 +54,13 @@ pub enum Verdict {
 }
 
 impl Family {
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+        }
+    }
+
     /// The path behind the base URL that a request takes when it names none.
     pub fn default_path(self) -> &'static str {
         match self {

@@ -5,8 +5,10 @@ mod gate;
 mod intake;
 mod long_poll;
 mod ops;
+mod page;
 mod params;
 mod place;
+mod providers;
 mod serve;
 mod streams;
 mod viewing;
@@ -114,7 +116,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/events", get(viewing::events))
         .route("/v1/streams/{id}/raw", get(viewing::raw))
         .route("/v1/streams/{id}/text", get(viewing::text))
-        .route("/v1/webtransport", get(place::show));
+        .route("/v1/providers", get(providers::list))
+        .route("/v1/webtransport", get(place::show))
+        .merge(page::routes());
     let cors = gate::cors(&app.config.cors_origins);
     let names = app.names.clone();
     finish(routes, cors, names, app)

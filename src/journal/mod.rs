@@ -48,6 +48,10 @@ pub enum Durability {
 pub enum OpenError {
     #[error("journal.path = {0:?}: there is no database: write the path that the gateway has")]
     Missing(PathBuf),
+    #[error(
+        "journal.path = {path:?}: there is its write-ahead log, {log:?}, and no database: put the database back, or move the log away"
+    )]
+    LogAlone { path: PathBuf, log: PathBuf },
     #[error("journal.path = {0:?}: another process has it: stop that one, or write another path")]
     Locked(PathBuf),
     #[error("journal.path = {0:?}: this is no database of tokencast: write another path")]

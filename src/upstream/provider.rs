@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 use super::{Limits, run};
 use crate::cast::Producer;
 use crate::cast::coalesce;
-use crate::cast::hub::order::{Ask, AskError, Launch, Origin};
+use crate::cast::hub::order::{Ask, AskError, Launch, Offer, Origin};
 use crate::dialect::{Family, splice};
 use crate::outbound;
 use crate::tasks::Tasks;
@@ -189,6 +189,15 @@ impl Origin for Registry {
             coalesce: self.coalesce.clone(),
             tasks: self.tasks.clone(),
         }))
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let offer = |provider: &Arc<Provider>| Offer {
+            name: provider.name.to_string(),
+            dialect: provider.family.name(),
+            models: provider.models.iter().map(ToString::to_string).collect(),
+        };
+        self.providers.iter().map(offer).collect()
     }
 }
 

@@ -19,15 +19,15 @@ const DEPTH_MAX: usize = 32;
 pub(super) enum Request {
     Hello { version: u32 },
     Subscribe(Subscribe),
-    Unsubscribe { subscription: u32 },
-    Ack { subscription: u32, seq: Seq },
+    Unsubscribe { subscription: u64 },
+    Ack { subscription: u64, seq: Seq },
     Ping { t: Option<Value> },
-    Stop { subscription: u32 },
+    Stop { subscription: u64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Subscribe {
-    pub(super) subscription: u32,
+    pub(super) subscription: u64,
     pub(super) stream: String,
     pub(super) after: Option<Seq>,
     pub(super) from: Option<String>,
@@ -47,7 +47,7 @@ pub(super) enum Reply<'a> {
         heartbeat_ms: u64,
     },
     Subscribed {
-        subscription: u32,
+        subscription: u64,
         stream: &'a str,
         after: Seq,
         tail: Seq,
@@ -62,7 +62,7 @@ pub(super) enum Reply<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<&'a Value>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        subscription: Option<u32>,
+        subscription: Option<u64>,
     },
     Bye {
         code: &'a str,
@@ -127,6 +127,10 @@ fn read(message: &[u8]) -> Result<Request, BadMessage> {
 }
 
 fn parse<T: DeserializeOwned>(message: &[u8]) -> Result<T, BadMessage> {
+    // serde would take an array for a map without names.
+    if !matches!(message.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
+        return Err(BadMessage::Invalid("this is no map".into()));
+    }
     let mut rest = message;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     deserializer.set_max_depth(DEPTH_MAX);
@@ -175,6 +179,7 @@ mod tests {
             json!({ "type": 7 }),
             json!({}),
             json!([1, 2]),
+            json!(["ping"]),
             json!("hello"),
         ] {
             assert!(matches!(one(&bad), Err(BadMessage::Invalid(_))), "{bad}");

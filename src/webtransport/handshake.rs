@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
+use percent_encoding::percent_decode_str;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, debug_span};
 use wtransport::endpoint::{IncomingSession, SessionRequest};
 
 use super::meter::Meters;
@@ -73,7 +74,8 @@ impl Lobby {
         };
         let (guard, places, meters) = (self.guard.clone(), self.places.clone(), self.meters.clone());
         let peer = incoming.remote_address();
-        let span = info_span!("session", %peer);
+        // Below info: whatever is entered in every poll of every session costs as much as a frame's encryption.
+        let span = debug_span!("session", %peer);
         self.guard.around.tasks.spawn(
             async move {
                 let Ok(Ok(request)) = timeout(HANDSHAKE_WITHIN, incoming).await else {
@@ -115,7 +117,7 @@ impl Guard {
         let (path, query) = request.path().split_once('?').unwrap_or((request.path(), ""));
         let stream = match path.split('/').collect::<Vec<_>>()[..] {
             ["", "v1", "session"] => None,
-            ["", "v1", "streams", id] => Some(id.to_owned()),
+            ["", "v1", "streams", id] => Some(percent_decode_str(id).decode_utf8_lossy().into_owned()),
             _ => return Err(Refused::NotFound),
         };
         let header = |name| request.headers().get(name).map(String::as_str);

@@ -66,3 +66,13 @@ impl Default for Config {
         }
     }
 }
+
+/// Whether the certificate that is configured can be used, if one is.
+pub fn check(config: &Config) -> Result<(), CertificateError> {
+    match (&config.certificate, &config.key) {
+        (Some(chain), Some(key)) if config.enabled => {
+            certificate::Certificate::from_files(chain, key).map(drop)
+        }
+        _ => Ok(()),
+    }
+}

@@ -8,10 +8,10 @@ use crate::cast::block::Seq;
 /// What may be sent beyond the last acknowledgement.
 pub(super) const ACK_BYTES: usize = 64 * 1024;
 
-/// So many batches are told apart; beyond that the newest ones count as one.
-const BATCHES_MAX: usize = 64;
+/// What is acknowledged together: less than this is added to the batch before it.
+const BATCH_BYTES: usize = 1024;
 
-/// What was sent and not acknowledged, oldest first.
+/// What was sent and not acknowledged, oldest first, since the first acknowledgement.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     sent: VecDeque<(Seq, usize)>,
@@ -22,9 +22,11 @@ pub(super) struct Pace {
 impl Pace {
     /// Something was sent, with `id` as the last id that the client has with it.
     pub(super) fn sent(&mut self, id: Seq, bytes: usize) {
+        if !self.is_on {
+            return;
+        }
         self.bytes += bytes;
-        let is_full = self.sent.len() == BATCHES_MAX;
-        match self.sent.back_mut().filter(|_| is_full) {
+        match self.sent.back_mut().filter(|(_, bytes)| *bytes < BATCH_BYTES) {
             Some(newest) => *newest = (id, newest.1 + bytes),
             None => self.sent.push_back((id, bytes)),
         }
@@ -58,11 +60,10 @@ mod tests {
             pace.sent(upto, ACK_BYTES);
         }
         assert!(!pace.is_full());
-        assert_eq!(pace.sent.len(), BATCHES_MAX);
         pace.acknowledged(1);
+        assert!(!pace.is_full(), "what came before the first one is forgiven");
+        pace.sent(10_000, ACK_BYTES);
         assert!(pace.is_full(), "from the first one on it counts");
-        pace.acknowledged(9_999);
-        assert_eq!((pace.is_full(), pace.bytes), (false, 0));
     }
 
     #[test]
@@ -74,5 +75,20 @@ mod tests {
         assert!(pace.is_full());
         pace.acknowledged(10);
         assert!(!pace.is_full());
+    }
+
+    #[test]
+    fn what_is_kept_in_mind_is_bounded() {
+        let mut pace = Pace::default();
+        pace.acknowledged(0);
+        let sent = (1..).take_while(|id| {
+            pace.sent(*id, 100);
+            !pace.is_full()
+        });
+        let last = sent.last().unwrap() + 1;
+        assert_eq!(pace.bytes, last as usize * 100);
+        assert!(pace.sent.len() <= ACK_BYTES / BATCH_BYTES + 1, "{}", pace.sent.len());
+        pace.acknowledged(last);
+        assert_eq!((pace.bytes, pace.sent.len()), (0, 0));
     }
 }

@@ -20,7 +20,7 @@ use super::gap::Gap;
 use super::inbound::{self, Heard};
 use super::opening::{Ask, follow, heartbeat};
 use super::pace::ACK_BYTES;
-use super::subscription::{Event, Opened, Subscription, open_stream};
+use super::subscription::{Event, Opened, Subscription, Wishes, open_stream};
 use crate::auth::Credential;
 use crate::cast::end::Why;
 use crate::edge::Edge;
@@ -28,6 +28,7 @@ use crate::edge::cursor::Cursor;
 use crate::edge::query::{Query, invalid};
 use crate::edge::refusal::Refusal;
 use crate::tasks::Tasks;
+use crate::view::events::Bye;
 use crate::view::msgpack;
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, retry_ms};
 
@@ -77,6 +78,8 @@ pub(super) struct Session {
     implicit: Option<u32>,
     /// When the session is closed, or given up.
     ends_at: Option<Instant>,
+    /// When those who have been told to leave and take nothing are left behind.
+    leaves_by: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
     gap: Gap,
 }
@@ -103,6 +106,7 @@ impl Session {
             greeted: false,
             implicit: stream.is_some().then_some(0),
             ends_at: None,
+            leaves_by: None,
             alarm: Box::pin(sleep_until(Instant::now())),
             gap: Gap::new(),
         };
@@ -117,7 +121,8 @@ impl Session {
         let (listening, mut inbox) = inbound::listen(self.connection.clone());
         let mut listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
         let stop = self.around.stop.clone();
-        let mut is_leaving = false;
+        let closing = self.around.edge.closing.clone();
+        let (mut is_leaving, mut is_sent_away) = (false, false);
         let code = loop {
             if is_leaving && self.subscriptions.is_empty() {
                 self.say(&Reply::Bye { code: "draining", retry_ms: retry_ms(true) });
@@ -135,10 +140,16 @@ impl Session {
                     Some(heard) => self.hear(heard),
                     None => return,
                 },
-                // The client has closed it, or is gone, and need not be heard out.
-                _ = &mut listening => return,
+                // The client has closed it, or is gone. Where it is heard, that is heard there.
+                _ = &mut listening, if !is_heard => return,
                 () = stop.cancelled(), if !is_leaving => {
                     is_leaving = true;
+                    None
+                }
+                // Viewers say so by themselves, if they get to say anything.
+                () = closing.cancelled(), if !is_sent_away => {
+                    is_sent_away = true;
+                    self.leaves_by = Some(Instant::now() + LAST_WORDS_WITHIN);
                     None
                 }
             };
@@ -161,8 +172,10 @@ impl Session {
         let is_alone = self.subscriptions.len() < 2;
         let is_behind = self.subscriptions.values().any(Subscription::is_behind);
         if is_alone || is_behind || self.gap.poll(context).is_ready() {
-            let first = self.turn;
-            self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
+            let first = if is_alone { 0 } else { self.turn };
+            if !is_alone {
+                self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
+            }
             let mut wrote = false;
             for range in [first..NUMBER_END, 0..first] {
                 for (number, subscription) in self.subscriptions.range_mut(range) {
@@ -193,7 +206,7 @@ impl Session {
         let stalled = self.around.stalled;
         let stuck = self.subscriptions.values().filter_map(|one| one.gives_up_at(stalled)).min();
         let deaf = self.answers.as_ref().and_then(Answers::stuck).map(|since| since + stalled);
-        [self.ends_at, stuck, deaf].into_iter().flatten().min()
+        [self.ends_at, self.leaves_by, stuck, deaf].into_iter().flatten().min()
     }
 
     fn late(&mut self) -> Option<Code> {
@@ -212,8 +225,12 @@ impl Session {
         for subscription in self.subscriptions.values_mut() {
             if subscription.gives_up_at(stalled).is_some_and(|at| at <= now) {
                 debug!("a subscription takes nothing, and is given up");
-                subscription.give_up();
+                subscription.give_up(Code::Slow);
             }
+        }
+        if self.leaves_by.take_if(|at| *at <= now).is_some() {
+            self.subscriptions.retain(|_, subscription| !subscription.is_opening());
+            self.subscriptions.values_mut().for_each(|subscription| subscription.give_up(Code::Draining));
         }
         None
     }
@@ -223,18 +240,25 @@ impl Session {
         match event {
             Event::Subscribed { stream, after, tail, status } => {
                 if is_asked_for {
-                    let stream = &stream;
-                    self.say(&Reply::Subscribed { subscription: number, stream, after, tail, status });
+                    let (subscription, stream) = (u64::from(number), &stream);
+                    self.say(&Reply::Subscribed { subscription, stream, after, tail, status });
                 }
+                self.grant_wishes(number);
             }
             Event::Refused(refusal) => {
                 self.subscriptions.remove(&number);
                 if is_asked_for {
-                    self.refuse(&refusal, Some(number));
+                    self.refuse(&refusal, Some(number.into()));
                 }
             }
             Event::Over => {
                 self.subscriptions.remove(&number);
+            }
+            Event::GivenUp(code) => {
+                self.subscriptions.remove(&number);
+                if !is_asked_for {
+                    return Some(code);
+                }
             }
         }
         if self.implicit.is_some() && self.subscriptions.is_empty() {
@@ -281,36 +305,50 @@ impl Session {
                 }
             }
             Request::Unsubscribe { subscription } => {
-                if let Some(known) = self.subscriptions.get_mut(&subscription)
-                    && !known.leave("unsubscribed")
-                {
-                    self.subscriptions.remove(&subscription);
+                if let Some(known) = self.known(subscription) {
+                    known.wishes.leave = true;
                 }
+                self.grant_wishes(subscription);
             }
             Request::Ack { subscription, seq } => {
                 // It may have ended meanwhile.
-                if let Some(known) = self.subscriptions.get_mut(&subscription) {
+                if let Some(known) = self.known(subscription) {
                     known.acknowledged(seq);
                 }
             }
             Request::Ping { t } => self.say(&Reply::Pong { t }),
             Request::Stop { subscription } => {
-                if let Err(refusal) = self.stop(subscription) {
-                    self.refuse(&refusal, Some(subscription));
+                if let Some(known) = self.known(subscription) {
+                    known.wishes.stop = true;
+                    self.grant_wishes(subscription);
+                } else {
+                    let message = "there is no such subscription: subscribe first";
+                    self.refuse(&Refusal::bad_request("unknown_subscription", message), Some(subscription));
                 }
             }
         }
         None
     }
 
-    fn stop(&self, number: u32) -> Result<(), Refusal> {
-        let known = self.subscriptions.get(&number).and_then(|one| one.stoppable.as_ref());
-        let (cast, grant) = known.ok_or_else(|| {
-            Refusal::bad_request("unknown_subscription", "there is no such subscription: subscribe first")
-        })?;
-        grant.stop()?;
-        cast.stop(Why::Stopped);
-        Ok(())
+    fn known(&mut self, subscription: u64) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(&u32::try_from(subscription).ok()?)
+    }
+
+    /// Does what the client wants of a subscription, unless that has yet to come about.
+    fn grant_wishes(&mut self, subscription: impl Into<u64>) {
+        let number = subscription.into();
+        let Some(known) = self.known(number).filter(|known| !known.is_opening()) else { return };
+        let Wishes { stop, leave } = std::mem::take(&mut known.wishes);
+        let stopped = match known.stoppable.as_ref().filter(|_| stop) {
+            Some((cast, grant)) => grant.stop().map(|()| cast.stop(Why::Stopped)),
+            None => Ok(()),
+        };
+        if leave {
+            known.leave(&Bye { code: "unsubscribed", retry_ms: 0 });
+        }
+        if let Err(refusal) = stopped {
+            self.refuse(&refusal.into(), Some(number));
+        }
     }
 
     /// Follows the stream that the session's URL names.
@@ -345,9 +383,8 @@ impl Session {
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Refusal> {
         let Subscribe { subscription: number, stream, after, from, snapshot, heartbeat_ms, ticket } =
             subscribe;
-        if number >= NUMBER_END {
-            return Err(invalid("subscription", "write a number below 2^31"));
-        }
+        let number = u32::try_from(number).ok().filter(|number| *number < NUMBER_END);
+        let number = number.ok_or_else(|| invalid("subscription", "write a number below 2^31"))?;
         if self.subscriptions.contains_key(&number) {
             let message = "this number is in use: choose another one";
             return Err(Refusal::bad_request("subscription_in_use", message));
@@ -385,7 +422,7 @@ impl Session {
         Ok(())
     }
 
-    fn refuse(&mut self, refusal: &Refusal, subscription: Option<u32>) {
+    fn refuse(&mut self, refusal: &Refusal, subscription: Option<u64>) {
         let Refusal { code, message, detail, .. } = refusal;
         self.say(&Reply::Error { code, message, detail: detail.as_ref(), subscription });
     }

@@ -19,7 +19,7 @@ use crate::edge::refusal::Refusal;
 use crate::telemetry;
 use crate::view::events::Bye;
 use crate::view::msgpack;
-use crate::viewer::{Step, Viewer};
+use crate::viewer::{Step, Viewer, retry_ms};
 
 /// Streams that a client allows at once are credit of its own; without any this is how long to wait for some.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
@@ -59,6 +59,8 @@ pub(super) struct Subscription {
     steps: Option<Steps>,
     /// What may be stopped under this subscription, and by which right.
     pub(super) stoppable: Option<(Cast, Grant)>,
+    /// What the client wants as soon as it stands.
+    pub(super) wishes: Wishes,
     pace: Pace,
     /// The session ends with it.
     is_last: bool,
@@ -67,13 +69,20 @@ pub(super) struct Subscription {
     _open: telemetry::Subscription,
 }
 
+/// What can be said of a subscription before it has come about.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) stop: bool,
+    pub(super) leave: bool,
+}
+
 enum State {
     Opening(Opening),
     Writing(SendStream),
     /// Everything was written, and the session ends when it has arrived.
     Arriving(Arriving),
     /// It was reset.
-    Over,
+    GivenUp(Code),
 }
 
 /// What happened to a subscription.
@@ -84,6 +93,8 @@ pub(super) enum Event {
     Refused(Refusal),
     /// Everything was said, or nobody wants it any more.
     Over,
+    /// The client took nothing for too long, which the code tells.
+    GivenUp(Code),
 }
 
 impl Subscription {
@@ -94,6 +105,7 @@ impl Subscription {
             pending: Bytes::new(),
             steps: None,
             stoppable: None,
+            wishes: Wishes::default(),
             pace: Pace::default(),
             is_last: false,
             stuck: None,
@@ -173,7 +185,7 @@ impl Subscription {
                     ready!(arriving.as_mut().poll(context));
                     return Poll::Ready(Event::Over);
                 }
-                State::Over => return Poll::Ready(Event::Over),
+                State::GivenUp(code) => return Poll::Ready(Event::GivenUp(*code)),
             }
         }
     }
@@ -213,15 +225,17 @@ impl Subscription {
         }
     }
 
-    /// Says goodbye behind what is being written, and nothing more. Gives whether there is anywhere to say it.
-    pub(super) fn leave(&mut self, code: &'static str) -> bool {
-        let is_open = matches!(self.state, State::Writing(_));
-        if is_open && self.steps.take().is_some() {
+    /// Whether it has yet to come about.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening(_))
+    }
+
+    /// Says goodbye behind what is being written, and nothing more.
+    pub(super) fn leave(&mut self, bye: &Bye) {
+        if self.steps.take().is_some() {
             // What is half written has to become whole before anything else can be said.
-            let bye = msgpack::bye(&Bye { code, retry_ms: 0 });
-            self.pending = [&*self.pending, &bye].concat().into();
+            self.pending = [&*self.pending, &msgpack::bye(bye)].concat().into();
         }
-        is_open
     }
 
     /// Whether there is more to write than the client takes.
@@ -235,13 +249,15 @@ impl Subscription {
     }
 
     /// Ends it where nothing can be written any more. What is only unacknowledged can still be told.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self, code: Code) {
         if self.pending.is_empty() {
-            self.leave("slow");
+            let is_draining = matches!(code, Code::Draining);
+            let word = if is_draining { "draining" } else { "slow" };
+            self.leave(&Bye { code: word, retry_ms: retry_ms(is_draining) });
             self.stuck = None;
         } else if let State::Writing(stream) = &mut self.state {
-            let _ = stream.reset(Code::Slow.wire());
-            self.state = State::Over;
+            let _ = stream.reset(code.wire());
+            self.state = State::GivenUp(code);
         }
     }
 }

@@ -59,7 +59,7 @@ export class Browser {
 
   /** A page of the site; or one of somebody else, `at` a URL, that loads the site's script. */
   async page(site, at) {
-    const { page } = await this.blank()
+    const page = await this.tab()
     await page.goto(at ?? `${site.origin}/page/index.html`)
     if (at) await page.addScriptTag({ url: `${site.origin}/page/page.mjs`, type: 'module' })
     return asking(page)
@@ -67,23 +67,23 @@ export class Browser {
 
   /** A page of the site that uses the client. `requests` has the URL of whatever it asks for. */
   async client(site) {
-    const { page, requests } = await this.blank()
+    const page = await this.tab()
+    const requests = []
+    page.on('request', (request) => requests.push(request.url()))
     await page.goto(`${site.origin}/page/client.html`)
     return { requests, ...(await asking(page)) }
   }
 
-  /** An empty page; what it complains of fails the tests. */
-  async blank() {
+  /** An empty page, whose complaints are ours. */
+  async tab() {
     const page = await this.#context.newPage()
-    const requests = []
-    page.on('request', (request) => requests.push(request.url()))
     page.on('pageerror', (error) => this.#complaints.push(error.stack))
     page.on('console', (message) => {
       if (message.type() === 'error' && !/Failed to load resource|WebTransport|ERR_|CORS policy/.test(message.text())) {
         this.#complaints.push(message.text())
       }
     })
-    return { page, requests }
+    return page
   }
 
   /** What pages have complained of so far: uncaught errors, unhandled rejections. */

@@ -21,7 +21,7 @@ async function behind(seed, simulate, transport) {
   const { id } = await stage.gateway.cast(body)
   const at = await client.ask('follow', stage.url(id), { transport })
   await client.ask('reached', at, 100)
-  const { page: cover } = await stage.browser.blank()
+  const cover = await stage.browser.tab()
   await cover.bringToFront()
   await sees(client.page, 'hidden')
   return { ...client, id, body, at, cover }

@@ -24,7 +24,7 @@ after(async () => {
 })
 
 async function opened() {
-  const { page } = await stage.browser.blank()
+  const page = await stage.browser.tab()
   await page.goto(`${site.origin}/index.html`)
   await page.waitForFunction(() => window.show)
   return page

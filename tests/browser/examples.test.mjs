@@ -33,7 +33,7 @@ after(async () => {
 
 /** A page of the plain example; it finds the client where its gateway would be. */
 async function opened(query) {
-  const { page } = await stage.browser.blank()
+  const page = await stage.browser.tab()
   await page.route('http://127.0.0.1:8080/client.js', async (route) => route.fulfill({
     contentType: 'text/javascript',
     headers: { 'access-control-allow-origin': '*' },
@@ -80,7 +80,7 @@ test('React and Vite: a chat that survives being loaded again', async () => {
   await run('ci', '--no-audit', '--no-fund', '--prefer-offline')
   await run('run', 'build')
 
-  const { page } = await stage.browser.blank()
+  const page = await stage.browser.tab()
   await page.goto(`${chat.origin}/index.html`)
   const ask = async (question) => {
     await page.fill('input', question)

@@ -7,6 +7,12 @@ import { binary, environment } from './binary.mjs'
 import { free_port } from './port.mjs'
 import { Process, until } from './process.mjs'
 
+function toml(value) {
+  if (Array.isArray(value)) return `[${value.map(toml)}]`
+  if (typeof value !== 'object') return JSON.stringify(value)
+  return `{${Object.entries(value).map(([key, value]) => `${key} = ${toml(value)}`)}}`
+}
+
 export class Gateway {
   #process
   #log = ''
@@ -23,7 +29,7 @@ export class Gateway {
       areas[area] = { listen: `127.0.0.1:${gateway.ports[area]}`, ...areas[area] }
     }
     const lines = Object.entries(areas).flatMap(([area, keys]) =>
-      [`[${area}]`, ...Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`)])
+      [`[${area}]`, ...Object.entries(keys).map(([key, value]) => `${key} = ${toml(value)}`)])
     lines.push('[[providers]]', 'name = "simulated"', 'dialect = "openai"', `base_url = "${provider.url}"`)
     await writeFile(join(gateway.directory, 'tokencast.toml'), lines.join('\n'))
     await gateway.restart()

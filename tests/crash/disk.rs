@@ -171,6 +171,38 @@ async fn same(client: &Client, references: &[Reference]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_on_a_full_disk_holds_after_a_kill() {
+    let provider = Provider::start().await;
+    let disk = Disk::mount("8m");
+    let mut gateway = Gateway::new(&provider.url, "").on(&disk.path().join("tokencast.db"));
+    gateway.start().await;
+    let client = gateway.client();
+    finished(&client, "to-purge").await;
+    start(&client, "cut", r#"{"simulate": {"rate": 500, "tokens": 100000, "token_bytes": 2000}}"#)
+        .await
+        .want(201);
+    blocks(&client, "cut", 20).await;
+    disk.fill();
+    client.end("cut").await;
+    disk.fill();
+    client.delete("/v1/streams/to-purge?purge=1").await.unwrap().want(507);
+    let cut = Reference::of(&client, "cut").await;
+    assert_eq!(cut.ended_as, "failed/storage_error");
+    // Killed while it is full, and again after it was: whether it could be stored meanwhile makes no difference.
+    for is_full in [true, false, false] {
+        gateway.kill();
+        if !is_full && disk.ballast.exists() {
+            disk.empty();
+        }
+        gateway.start().await;
+        same(&client, std::slice::from_ref(&cut)).await;
+        client.get("/v1/streams/to-purge").await.unwrap().want(410);
+    }
+    gateway.kill();
+    sound(&gateway.database);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_it_starts_and_reads() {
     let provider = Provider::start().await;
     let disk = Disk::mount("8m");

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use crate::check::Reference;
-use crate::gateway::Gateway;
+use crate::command;
+use crate::gateway::{Directory, Gateway};
 use crate::provider::{Provider, request};
 use crate::viewer::{Begin, follow};
 
@@ -52,7 +53,7 @@ async fn what_is_not_ours_is_refused_and_left_alone() {
         ("foreign", |path| make(path, "PRAGMA application_id = 7"), "no database of tokencast"),
         ("garbage", |path| std::fs::write(path, "no database, ".repeat(1000)).unwrap(), "no database of"),
         ("cut", |path| std::fs::write(path, b"SQLite format 3\0").unwrap(), "no database of"),
-        ("directory", |path| std::fs::create_dir(path).unwrap(), "unable to open"),
+        ("directory", |path| std::fs::create_dir(path).unwrap(), "it cannot be opened"),
         ("damaged", damage, "damaged"),
     ];
     for (name, prepare, wanted) in cases {
@@ -130,4 +131,19 @@ async fn told_to_stop_it_ends_what_runs_and_keeps_it() {
         assert_eq!(reference.ended_as, if id == "slow" { "interrupted/drain" } else { "completed" });
     }
     assert_eq!(provider.log.received(), 2);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_known_before_the_start() {
+    let directory = Directory::new();
+    let at = |name: &str| directory.0.join(name);
+    std::fs::write(at("key.pem"), "no key").unwrap();
+    let keys = format!("certificate = {:?}\nkey = {:?}\n", at("chain.pem"), at("key.pem"));
+    std::fs::write(at("tokencast.toml"), format!("[webtransport]\n{keys}")).unwrap();
+    for chain in [None, Some("no certificate")] {
+        if let Some(chain) = chain {
+            std::fs::write(at("chain.pem"), chain).unwrap();
+        }
+        command::with(&at("tokencast.toml"), &["check"]).refused(2, "chain.pem");
+    }
 }

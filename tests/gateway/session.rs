@@ -14,6 +14,9 @@ use crate::provider::{Ending, Hold, Provider, Script};
 use crate::says::{DONE, text};
 use crate::viewing::{Event, Transport};
 
+/// The code `slow`, as HTTP/3 carries it.
+const SLOW: u64 = 0x52e4_a40f_a8db + 3;
+
 /// A session that follows many, greeted.
 async fn session(gateway: &Gateway) -> (Connection, Control) {
     let connection = Place::of(gateway.http).await.connect("/v1/session").await.expect("a session");
@@ -105,6 +108,9 @@ async fn what_is_wrong_is_said_in_band() {
         assert!(!error["message"].as_str().unwrap().is_empty());
         assert_eq!(error["detail"]["tail"].as_u64(), (code == "cursor_ahead").then_some(2), "{error}");
     }
+    // As over HTTP, what is escaped is unescaped.
+    let escaped = format!("/v1/streams/%{:02x}{}?after=9", id.as_bytes()[0], &id[1..]);
+    assert_eq!(refusal(&gateway, &escaped).await["code"], "cursor_ahead");
     gateway.send(&Call::delete(format!("/v1/streams/{id}?purge=1"))).await;
     assert_eq!(refusal(&gateway, &format!("/v1/streams/{id}")).await["code"], "gone");
 
@@ -274,6 +280,50 @@ async fn a_number_is_free_when_its_stream_is_finished() {
     }
 }
 
+/// Several messages that arrive at once.
+fn together(messages: &[Value]) -> Vec<u8> {
+    let framed = |message| {
+        let message = rmp_serde::to_vec_named(message).unwrap();
+        [&(message.len() as u32).to_be_bytes()[..], &message].concat()
+    };
+    messages.iter().flat_map(framed).collect()
+}
+
+/// What is said of a subscription that has yet to come about is done when it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_to_wait_for_subscribed() {
+    let provider = Provider::with(Script::says(text("a").bytes).ends(Ending::Hang)).await;
+    let gateway = Gateway::before(&provider, Journal::Sqlite);
+    let id = gateway.stream("m").await;
+    gateway.has_blocks(&id, 1).await;
+    let (connection, mut control) = session(&gateway).await;
+    let pairs: Vec<Value> = (0..20)
+        .flat_map(|number| [subscribe(number, &id), json!({ "type": "unsubscribe", "subscription": number })])
+        .collect();
+    control.send.write_all(&together(&pairs)).await.unwrap();
+    let mut numbers: Vec<u64> = Vec::new();
+    for _ in 0..20 {
+        assert_eq!(control.hear().await.unwrap()["type"], "subscribed");
+        let (number, mut records) = stream_of(&connection).await;
+        let mut last = None;
+        while let Some(record) = records.next().await {
+            last = Some(record);
+        }
+        let Some(Record::Bye(bye)) = last else { panic!("{last:?}") };
+        assert_eq!(bye["code"], "unsubscribed");
+        numbers.push(number);
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+
+    let stop = [subscribe(1, &id), json!({ "type": "stop", "subscription": 1 })];
+    control.send.write_all(&together(&stop)).await.unwrap();
+    assert_eq!(control.hear().await.unwrap()["type"], "subscribed");
+    let (_, mut records) = stream_of(&connection).await;
+    let end = rest(&mut records).await.pop().unwrap();
+    assert_eq!((&end.data["reason"], &end.data["code"]), (&json!("cancelled"), &json!("stopped")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_origins_and_paths_are_checked_at_the_handshake() {
     let provider = Provider::start().await;
@@ -417,7 +467,11 @@ async fn a_page_that_reads_nothing_costs_the_others_nothing() {
     let gateway = Gateway::start(config);
     let (much, little) = (gateway.stream("much").await, gateway.stream("little").await);
     gateway.has_ended(&much).await;
-    let connection = Place::of(gateway.http).await.connect(&format!("/v1/streams/{much}")).await.unwrap();
+    let place = Place::of(gateway.http).await;
+    let alone = place.connect(&format!("/v1/streams/{much}")).await.unwrap();
+    let _unread = within("a stream", alone.accept_uni()).await.unwrap();
+    let (connection, mut control) = session(&gateway).await;
+    control.say(&subscribe(1, &much)).await;
     let mut unread = within("a stream", connection.accept_uni()).await.unwrap();
     let mut quick = gateway.watch(Transport::Quic, &little, "").await;
     assert_eq!(quick.until("text").await.data["text"], "a");
@@ -425,7 +479,12 @@ async fn a_page_that_reads_nothing_costs_the_others_nothing() {
     assert_eq!(quick.rest().await.last().unwrap().data["reason"], "completed");
     // It is given up, by a reset: there is no room left to say anything.
     let reset = within("a reset", unread.quic_stream_mut().received_reset()).await.unwrap();
-    assert_eq!(reset.map(wtransport::quinn::VarInt::into_inner), Some(0x52e4_a40f_a8db + 3), "slow");
+    assert_eq!(reset.map(wtransport::quinn::VarInt::into_inner), Some(SLOW));
+    // The session is still there, unless it was about this one stream.
+    control.say(&json!({ "type": "ping", "t": 1 })).await;
+    while control.hear().await.unwrap()["type"] != "pong" {}
+    let closed = within("a close", alone.closed()).await;
+    assert!(format!("{closed:?}").contains(&SLOW.to_string()), "{closed:?}");
     // It comes back by its cursor.
     let events = gateway.watch(Transport::Quic, &much, "?after=39999").await.rest().await;
     assert_eq!(events.last().unwrap().data["blocks"], 40_001);
@@ -492,6 +551,52 @@ async fn a_drain_is_said_in_band() {
         let bye = control.hear().await.unwrap();
         assert_eq!((&bye["type"], &bye["code"]), (&json!("bye"), &json!("draining")), "{bye}");
         assert!((1000..=5000).contains(&bye["retry_ms"].as_u64().unwrap()));
+    });
+    let running = Box::pin(server.run(async {}, std::future::pending()));
+    within("the drain", async { tokio::join!(watching, running) }).await;
+}
+
+/// Whoever is behind at the end is told, too, and holds up nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_said_to_those_who_take_nothing() {
+    let block = text("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef").bytes;
+    let provider = Provider::with(Script::says(block.repeat(40_000) + DONE)).await;
+    let mut config = config(Journal::Memory, &provider.base_url());
+    config.drain.grace_s = 0;
+    let gateway = Gateway::start(config);
+    let id = gateway.stream("m").await;
+    gateway.has_ended(&id).await;
+    // One has acknowledged once, another has never read a byte.
+    let (connection, mut control) = session(&gateway).await;
+    control.say(&subscribe(1, &id)).await;
+    assert_eq!(control.hear().await.unwrap()["type"], "subscribed");
+    control.say(&json!({ "type": "ack", "subscription": 1, "seq": 1 })).await;
+    let (_, mut paced) = stream_of(&connection).await;
+    let (blocked, mut blocked_control) = session(&gateway).await;
+    blocked_control.say(&subscribe(1, &id)).await;
+    let mut unread = within("a stream", blocked.accept_uni()).await.unwrap();
+
+    let server = gateway.into_server();
+    let watching = Box::pin(async {
+        let last = async {
+            let mut last = None;
+            while let Some(record) = paced.next().await {
+                last = Some(record);
+            }
+            last
+        };
+        let reset = async { unread.quic_stream_mut().received_reset().await.unwrap() };
+        let (last, reset) = tokio::join!(last, reset);
+        let Some(Record::Bye(bye)) = last else { panic!("{last:?}") };
+        assert_eq!(bye["code"], "draining");
+        assert_eq!(reset.map(wtransport::quinn::VarInt::into_inner), Some(SLOW - 2), "draining");
+        for control in [&mut control, &mut blocked_control] {
+            let mut said = control.hear().await.unwrap();
+            while said["type"] == "subscribed" {
+                said = control.hear().await.unwrap();
+            }
+            assert_eq!((&said["type"], &said["code"]), (&json!("bye"), &json!("draining")), "{said}");
+        }
     });
     let running = Box::pin(server.run(async {}, std::future::pending()));
     within("the drain", async { tokio::join!(watching, running) }).await;

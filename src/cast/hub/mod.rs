@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::asleep::Asleep;
-use self::order::{Launch, Missing, Order, Origin, Refused, Started};
+use self::order::{Launch, Missing, Offer, Order, Origin, Refused, Started};
 use self::shelf::{Place, Shelf};
 use super::about::{About, Number, now_ms};
 use super::durable::{Durable, Known, Record, State, StorageError};
@@ -29,9 +29,12 @@ use crate::tasks::Tasks;
 /// How often expired casts are looked for, and how many casts are handled while the shelf is locked.
 const SWEEP: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 256;
+/// Casts that are buried in one commit, and the time that the journal then has for others.
+const BURIED_AT_ONCE: usize = 32;
+const BURIAL_PAUSE: Duration = Duration::from_millis(5);
 /// Ended streams that go early in one step when the disk is nearly full, steps in one sweep, and the time between them.
-const EARLY_AT_ONCE: usize = 64;
-const EARLY_STEPS: usize = 16;
+const EARLY_AT_ONCE: usize = 4;
+const EARLY_STEPS: usize = 256;
 const EARLY_PAUSE: Duration = Duration::from_millis(20);
 
 /// `[retention]`
@@ -161,6 +164,11 @@ impl Hub {
         if shelf.len() > 0 {
             info!(streams = shelf.len(), "restored");
         }
+    }
+
+    /// What a start can ask for.
+    pub fn offers(&self) -> Vec<Offer> {
+        self.0.origin.offers()
     }
 
     /// Starts a stream, or finds the one that this order has started before. Either way its beginning is durable
@@ -351,7 +359,7 @@ impl Hub {
                 let _ = self.0.journal.commit(Record::Probe).await;
             }
             while self.sweep(Instant::now()).await {
-                tokio::task::yield_now().await;
+                sleep(BURIAL_PAUSE).await;
             }
             self.clear_disk().await;
             if self.0.budget.held() > self.0.budget.bytes_max() / 4 * 3 {
@@ -363,7 +371,7 @@ impl Hub {
     /// Forgets some of what has expired. Gives whether there may be more.
     async fn sweep(&self, now: Instant) -> bool {
         // What they hold is given back while nobody waits for the shelf.
-        let swept = self.lock().sweep(now, &self.0.retention, AT_ONCE);
+        let swept = self.lock().sweep(now, &self.0.retention, BURIED_AT_ONCE);
         let burials = swept.buried.iter().map(|kept| self.burial(kept.about().number));
         let forgotten = swept.forgotten.iter().map(|number| Record::Forget(*number));
         let commits: Vec<_> = burials.chain(forgotten).map(|record| self.0.journal.commit(record)).collect();

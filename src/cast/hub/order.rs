@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cast::durable::StorageError;
@@ -14,6 +15,17 @@ use crate::cast::{Cast, Producer};
 pub trait Origin: Send + Sync {
     /// Checks what is asked for before an id is spent on it.
     fn admit(&self, ask: Ask) -> Result<Box<dyn Launch>, AskError>;
+    /// What can be asked for, in the order in which it is looked for.
+    fn offers(&self) -> Vec<Offer>;
+}
+
+/// What whoever may start streams is told of one provider.
+#[derive(Debug, Serialize)]
+pub struct Offer {
+    pub name: String,
+    pub dialect: &'static str,
+    /// Globs that route a model to it.
+    pub models: Vec<String>,
 }
 
 /// An admitted request, ready to go.

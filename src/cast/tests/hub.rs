@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::script::{Pace, Script, failure};
 use super::{STALL, frame, now};
 use crate::cast::end::{Outcome, Why};
-use crate::cast::hub::order::{Ask, AskError, Launch, Missing, Order, Origin, Refused, Started};
+use crate::cast::hub::order::{Ask, AskError, Launch, Missing, Offer, Order, Origin, Refused, Started};
 use crate::cast::hub::{Hub, Limits, Retention};
 use crate::cast::id::Id;
 use crate::cast::{Cast, Producer};
@@ -26,6 +26,10 @@ impl Origin for Source {
     fn admit(&self, ask: Ask) -> Result<Box<dyn Launch>, AskError> {
         ask.provider.ok_or(AskError::NoModel)?;
         Ok(Box::new(self.clone()))
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        Vec::new()
     }
 }
 

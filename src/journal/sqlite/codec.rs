@@ -16,7 +16,7 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024 * 1024;
 const PREFIX: usize = 12;
 
 /// As much of a SHA-256 as is kept beside the data.
-const SUM: usize = 16;
+pub(super) const SUM: usize = 16;
 
 /// Appends one frame of a stream to a journal row.
 pub(super) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {

@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod codec;
+mod debts;
 pub mod export;
 mod group;
 mod health;
@@ -29,6 +30,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::debts::Debts;
 use self::health::Health;
 use self::sample::Sampler;
 use self::schema::Database;
@@ -76,9 +78,11 @@ impl Prepared {
     pub(super) fn recover(self) -> Result<Opened, OpenError> {
         let Self { path, database } = self;
         let fail = |error: StorageError| OpenError::Storage { path: path.clone(), error: error.0 };
+        let (debts, owed) = Debts::open(&path, &database.connection);
         let secret = recover::secret(&database.connection).map_err(fail)?;
         let recover::Recovered { mut known, running, unsealed, next_row } =
-            recover::read(&database.connection).map_err(fail)?;
+            recover::read(&database.connection, &owed).map_err(fail)?;
+        database.is_sound().map_err(|error| schema::failed(&path, &error))?;
         let health = Health::default();
         let meter = telemetry::Journal::opened();
         let mut writer = Writer {
@@ -87,11 +91,12 @@ impl Prepared {
             health: health.clone(),
             next_row,
             owed: Vec::new(),
+            debts,
             traces: false,
             meter: meter.clone(),
         };
         // On a full disk they are owed: what is there is readable, and what it says does not change.
-        let _ = writer.settle(recover::interrupt(&mut known, running));
+        let _ = writer.settle(recover::settle(&mut known, running, owed));
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
         let writer = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(messages));
         let writer = writer.map_err(|error| fail(StorageError(error.to_string())))?;

@@ -81,7 +81,15 @@ impl Tally {
 }
 
 /// Reads the catalogue, and the journal whole: it holds running streams only, and ended ones for a moment.
-pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
+/// What a stream has beyond an end that is `owed` was never shown, and is no part of it.
+pub(super) fn read(connection: &Connection, owed: &[Record]) -> Result<Recovered, StorageError> {
+    let cuts: BTreeMap<Number, Seq> = owed
+        .iter()
+        .filter_map(|record| match record {
+            Record::End(number, ended) => Some((*number, ended.end.blocks)),
+            _ => None,
+        })
+        .collect();
     let (mut known, mut running) = (Vec::new(), BTreeMap::new());
     let mut unsealed = Unsealed::default();
     let mut select =
@@ -115,8 +123,9 @@ pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
             unsealed.span(stream, number);
             if let Some(tally) = running.get_mut(&stream) {
                 let frame = codec::at(data, place.offset)?;
+                let is_shown = cuts.get(&stream).is_none_or(|blocks| frame.last() <= *blocks);
                 // What is in chunks already stays where others still need its row.
-                if frame.last() > tally.blocks {
+                if is_shown && frame.last() > tally.blocks {
                     tally.count(stream, &frame)?;
                     unsealed.note(stream, place, data.len());
                 }
@@ -132,6 +141,9 @@ pub(super) fn read(connection: &Connection) -> Result<Recovered, StorageError> {
                     unsealed.sealed.insert(stream, progress);
                     // It has left the journal; only rows that it shares with others are still there.
                     if progress.last >= ended.end.blocks {
+                        continue;
+                    }
+                    if codec::at(data, place.offset)?.last() > ended.end.blocks {
                         continue;
                     }
                     if !unsealed.ended.contains(&stream) {
@@ -171,16 +183,47 @@ fn in_chunks(
 }
 
 /// Ends every stream that was running when the process before this one died, where it is durable: it is never
-/// continued.
-pub(super) fn interrupt(known: &mut [Known], running: BTreeMap<Number, Tally>) -> Vec<Record> {
+/// continued. What that process had said and not stored is as it said.
+pub(super) fn settle(
+    known: &mut Vec<Known>,
+    running: BTreeMap<Number, Tally>,
+    owed: Vec<Record>,
+) -> Vec<Record> {
+    let find = |known: &[Known], number: Number| {
+        known.binary_search_by_key(&number, |known| known.about.number).ok()
+    };
+    let (ends, rest): (Vec<_>, Vec<_>) =
+        owed.into_iter().partition(|record| matches!(record, Record::End(..)));
     let mut records = Vec::new();
     for (number, tally) in running {
-        let Ok(found) = known.binary_search_by_key(&number, |known| known.about.number) else { continue };
-        let ended = tally.interrupted();
-        telemetry::stream_interrupted(&known[found].about.provider);
-        known[found].state = State::Ended(ended.clone());
-        records.push(Record::End(number, Arc::new(ended)));
+        let Some(found) = find(known, number) else { continue };
+        let mut ended = Arc::new(tally.interrupted());
+        // The last one is what viewers were told: the one before it was that it could not be stored.
+        let said = ends.iter().rev().find_map(|record| match record {
+            Record::End(of, said) if *of == number => Some(said),
+            _ => None,
+        });
+        match said {
+            Some(said) if said.end.blocks == ended.end.blocks && said.end.hash == ended.end.hash => {
+                ended = said.clone();
+            }
+            _ => telemetry::stream_interrupted(&known[found].about.provider),
+        }
+        known[found].state = State::Ended((*ended).clone());
+        records.push(Record::End(number, ended));
     }
+    for record in &rest {
+        match record {
+            Record::Bury(number, until_ms) => {
+                if let Some(found) = find(known, *number) {
+                    known[found].state = State::Gone(*until_ms);
+                }
+            }
+            Record::Forget(number) => known.retain(|known| known.about.number != *number),
+            _ => {}
+        }
+    }
+    records.extend(rest);
     records
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::migrate;
@@ -18,7 +19,11 @@ pub(super) const VERSION: i32 = 2;
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// What the write-ahead log keeps of the disk when it is idle.
-const WAL_BYTES_MAX: i64 = 64 * 1024 * 1024;
+const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Pages that are given back to the system in one step, where there are more.
+const SPARE_PAGES_MAX: i64 = 256;
+
+const NO_CHECKPOINT_AT_CLOSE: DbConfig = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -64,26 +69,63 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     /// The write-ahead log.
     wal: PathBuf,
-    _lock: File,
+    /// By its path, and by what it is under any other name.
+    _locks: [File; 2],
 }
 
 impl Database {
-    /// Bytes of the disk that are in use: pages that hold something, and the write-ahead log.
+    /// Bytes of the disk that are in use: pages that hold something, and the write-ahead log, without what a burst has
+    /// made of it, which is on its way back.
     pub(super) fn used_bytes(&self) -> u64 {
-        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let pages = pragma("page_count").unwrap_or(0) - pragma("freelist_count").unwrap_or(0);
-        let page = pragma("page_size").unwrap_or(0);
-        let wal = std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len());
-        u64::try_from(pages * page).unwrap_or(0) + wal
+        let pages = self.pragma("page_count") - self.pragma("freelist_count");
+        u64::try_from(pages * self.pragma("page_size")).unwrap_or(0) + self.log_bytes().min(LOG_BYTES_MAX)
+    }
+
+    /// Whether the write-ahead log is larger than an idle one should be.
+    pub(super) fn is_log_large(&self) -> bool {
+        self.log_bytes() > LOG_BYTES_MAX
+    }
+
+    pub(super) fn has_spare_pages(&self) -> bool {
+        self.pragma("freelist_count") > SPARE_PAGES_MAX
+    }
+
+    /// Gives some spare pages back to the system. Each row of this pragma is a page, and its last one a commit.
+    pub(super) fn give_back(&self) -> rusqlite::Result<()> {
+        let mut vacuum =
+            self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({SPARE_PAGES_MAX})"))?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// From now on what is in the write-ahead log is merged when the database is closed.
+    pub(super) fn is_sound(&self) -> rusqlite::Result<()> {
+        self.connection.set_db_config(NO_CHECKPOINT_AT_CLOSE, false).map(drop)
+    }
+
+    fn log_bytes(&self) -> u64 {
+        std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
+    }
+
+    fn pragma(&self, name: &str) -> i64 {
+        self.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap_or(0)
     }
 }
 
 /// Opens the database for writing, and makes it if there is none.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, OpenError> {
-    let lock = lock(path)?;
+    let log = beside(path, "-wal");
+    // SQLite would begin a new database, and wipe the log for that.
+    if !path.exists() && log.metadata().is_ok_and(|log| log.len() > 0) {
+        return Err(OpenError::LogAlone { path: path.to_owned(), log });
+    }
+    let locks = lock(path)?;
+    let wal = beside(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), "-wal");
     let fail = |error| failed(path, &error);
     let mut connection = Connection::open(path).map_err(fail)?;
-    let wal = beside(path, "-wal");
+    // What turns out to be damaged stays as it was found.
+    connection.set_db_config(NO_CHECKPOINT_AT_CLOSE, true).map_err(fail)?;
     connection.busy_timeout(BUSY).map_err(fail)?;
     let objects = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     if objects.map_err(fail)? == 0 {
@@ -94,7 +136,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
         transaction.pragma_update(None, "user_version", VERSION).map_err(fail)?;
         transaction.commit().map_err(fail)?;
-        return Ok(Database { connection, wal, _lock: lock });
+        return Ok(Database { connection, wal, _locks: locks });
     }
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if pragma("application_id").map_err(fail)? != APPLICATION_ID {
@@ -104,6 +146,13 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
     if !(migrate::OLDEST..=VERSION).contains(&version) {
         return Err(OpenError::Version { path: path.to_owned(), version, ours: VERSION });
     }
+    for table in ["meta", "streams", "journal", "chunks"] {
+        let found = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        if connection.query_row(found, [table], |row| row.get::<_, i64>(0)).map_err(fail)? == 0 {
+            let error = format!("the database is damaged: it has no table {table}: restore a backup");
+            return Err(OpenError::Storage { path: path.to_owned(), error });
+        }
+    }
     set_up(&connection, durability).map_err(fail)?;
     if version < VERSION {
         migrate::migrate(&mut connection, version)
@@ -111,7 +160,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
     }
     // Whether it can be written is better known now than at the first stream.
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
-    Ok(Database { connection, wal, _lock: lock })
+    Ok(Database { connection, wal, _locks: locks })
 }
 
 /// Opens the database for reading beside the writer.
@@ -125,7 +174,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // What a burst has made of the write-ahead log is given back when it is over.
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX as i64)?;
     // FULL syncs the write-ahead log with every commit; with OFF the system writes it when it likes.
     let synchronous = match durability {
         Durability::Commit => "FULL",
@@ -136,13 +185,15 @@ fn set_up(connection: &Connection, durability: Durability) -> rusqlite::Result<(
     connection.pragma_update(None, "secure_delete", true)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Keeps every other process away: from this path, and from the file whatever else it is called. These locks are of another
+/// kind than SQLite's own, which end when this process closes the file: it is not closed before the connection.
+fn lock(path: &Path) -> Result<[File; 2], OpenError> {
     let fail = |what: &'static str| {
         move |error: std::io::Error| OpenError::Storage {
             path: path.to_owned(),
@@ -155,19 +206,18 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         made.map_err(fail("its directory cannot be made"))?;
     }
     let name = beside(path, ".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(no_lock)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // It holds contents and a secret; SQLite gives its other files the same permissions.
-            if !path.exists() {
-                let made = File::options().create(true).append(true).mode(0o600).open(path);
-                made.map_err(fail("it cannot be made"))?;
-            }
-            Ok(file)
-        }
+    let by_path = File::options().create(true).truncate(false).write(true).open(name).map_err(no_lock)?;
+    let take = |file: &File| match file.try_lock() {
+        Ok(()) => Ok(()),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
         Err(std::fs::TryLockError::Error(error)) => Err(no_lock(error)),
-    }
+    };
+    take(&by_path)?;
+    // It holds contents and a secret; SQLite gives its other files the same permissions.
+    let itself = File::options().create(true).append(true).mode(0o600).open(path);
+    let itself = itself.map_err(fail("it cannot be opened for writing"))?;
+    take(&itself)?;
+    Ok([by_path, itself])
 }
 
 pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
@@ -177,3 +227,6 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
         _ => OpenError::Storage { path: path.to_owned(), error: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

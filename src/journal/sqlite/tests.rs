@@ -13,15 +13,15 @@ use crate::crypto::{hex, random};
 use crate::journal::Opened;
 
 /// A directory of its own, gone with the test.
-struct Directory(PathBuf);
+pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("tokencast-{}", hex(&random::<8>())));
         Self(path)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.0.join("deep").join("test.db")
     }
 
@@ -286,14 +286,16 @@ fn a_long_stream_leaves_the_journal_before_it_ends() {
     let writer = || {
         let database = schema::open(&directory.path(), Durability::Process).unwrap();
         let recover::Recovered { known, running, unsealed, next_row } =
-            recover::read(&database.connection).unwrap();
+            recover::read(&database.connection, &[]).unwrap();
         let health = Health::default();
+        let debts = Debts::open(&directory.path(), &database.connection).0;
         let writer = Writer {
             database,
             unsealed,
             health,
             next_row,
             owed: Vec::new(),
+            debts,
             traces: false,
             meter: telemetry::Journal::opened(),
         };
@@ -321,7 +323,7 @@ fn a_long_stream_leaves_the_journal_before_it_ends() {
 
     // One was running, the other had ended and was not whole in chunks.
     let (mut second, mut known, running) = writer();
-    let records = recover::interrupt(&mut known, running);
+    let records = recover::settle(&mut known, running, Vec::new());
     let State::Ended(cut) = &known[0].state else { panic!("{:?}", known[0].state) };
     assert_eq!((cut.end.blocks, cut.end.bytes, cut.frames), (200, 20_000, 200));
     assert_eq!(cut.end.hash, hex(&crate::crypto::sha256(text.repeat(200).as_bytes())));

@@ -22,6 +22,9 @@ pub(super) struct Row {
 /// So much a start may have to read.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// So many frames are sealed in one step, or one stream.
+const FRAMES_AT_ONCE: usize = 2048;
+
 /// What the journal table holds: frames by stream, and how many streams each row still serves.
 #[derive(Debug)]
 pub(super) struct Unsealed {
@@ -88,6 +91,17 @@ impl Unsealed {
     /// Whether there is more than a start should have to read.
     pub(super) fn is_large(&self) -> bool {
         self.bytes > self.bytes_max
+    }
+
+    /// Ended streams that are sealed together, as many as one step may take.
+    pub(super) fn next_to_seal(&self) -> Vec<Number> {
+        let mut frames = 0;
+        let fits = |stream: &&Number| {
+            let fits = frames < FRAMES_AT_ONCE;
+            frames += self.places.get(stream).map_or(0, Vec::len);
+            fits
+        };
+        self.ended.iter().rev().take_while(fits).copied().collect()
     }
 
     /// A stream that keeps the oldest row from going.

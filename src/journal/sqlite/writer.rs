@@ -1,6 +1,7 @@
 //! The one thread that writes. Whatever gathered while a commit ran is the next commit: no interval, and an idle
 //! journal commits a single frame at once.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rusqlite::params;
@@ -8,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
 use super::codec;
+use super::debts::Debts;
 use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
@@ -22,8 +24,6 @@ const GROUP_RECORDS_MAX: usize = 8192;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Commits between two steps of tidying up, where there is always something to commit.
 const TIDY_EVERY: u64 = 64;
-/// Pages that are given back to the system in one idle step.
-const VACUUM_PAGES: u32 = 256;
 
 pub(super) enum Message {
     Commit(Record, oneshot::Sender<Result<(), StorageError>>),
@@ -39,6 +39,7 @@ pub(super) struct Writer {
     pub(super) next_row: i64,
     /// What could not be committed, and has to be before anything else.
     pub(super) owed: Vec<Record>,
+    pub(super) debts: Debts,
     /// What was deleted or overwritten still stands in the write-ahead log.
     pub(super) traces: bool,
     pub(super) meter: telemetry::Journal,
@@ -49,9 +50,12 @@ impl Writer {
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut commits = 0_u64;
         loop {
-            while inbox.is_empty() && self.tidy() {}
-            if inbox.is_empty() || commits.is_multiple_of(TIDY_EVERY) {
-                self.health.note_used(self.database.used_bytes());
+            let mut is_busy = true;
+            while is_busy {
+                if inbox.is_empty() || commits.is_multiple_of(TIDY_EVERY) {
+                    self.health.note_used(self.database.used_bytes());
+                }
+                is_busy = inbox.is_empty() && self.tidy();
             }
             let Some(first) = inbox.blocking_recv() else { break };
             let (mut records, mut waiting, mut seals, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -95,11 +99,14 @@ impl Writer {
         let records = std::mem::take(&mut self.owed);
         // Erased first: the number of a stream that never began can be another one's from now on.
         let result = self.health.check().and_then(|()| self.erase()).and_then(|()| self.commit(&records));
-        if result.is_err() {
+        if result.is_ok() {
+            self.debts.clear();
+        } else {
             let is_owed = |(index, record): &(usize, Record)| {
                 *index < owed || matches!(record, Record::End(..) | Record::Bury(..) | Record::Forget(_))
             };
             self.owed = records.into_iter().enumerate().filter(is_owed).map(|(_, record)| record).collect();
+            self.debts.write(&self.owed, &self.database.connection);
         }
         self.meter.owed(self.owed.len());
         result
@@ -107,9 +114,12 @@ impl Writer {
 
     /// Sees to it that an ended stream is sealed, or reads it where it stands.
     fn content(&mut self, stream: Number) -> Result<Option<Vec<Frame>>, StorageError> {
-        let sealed = if self.health.trouble().is_none() { self.seal(stream) } else { self.health.check() };
+        let sealed = if self.health.trouble().is_none() { self.seal(&[stream]) } else { self.health.check() };
         match self.unsealed.places.get(&stream) {
-            Some(places) => frames(&self.database.connection, places).map(Some),
+            Some(places) => {
+                let mut found = frames(&self.database.connection, &[(stream, places)]);
+                found.pop().expect("one was asked for").map(Some)
+            }
             None => sealed.map(|()| None),
         }
     }
@@ -169,61 +179,66 @@ impl Writer {
         if self.traces {
             return self.scrub();
         }
-        if let Some(stream) = self.unsealed.ended.last().copied() {
-            if let Err(problem) = self.seal(stream) {
-                error!(stream, %problem, "a stream could not be sealed; it stays in the journal");
-            }
-            return true;
+        if !self.unsealed.ended.is_empty() {
+            return self.seal(&self.unsealed.next_to_seal()).is_ok();
         }
         if self.unsealed.is_large()
             && let Some(stream) = self.unsealed.pinning()
         {
-            return self.seal(stream).is_ok();
+            return self.seal(&[stream]).is_ok();
         }
-        let free =
-            self.database.connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
-        if free.is_ok_and(|pages| pages > i64::from(VACUUM_PAGES)) {
-            let step =
-                self.database.connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"));
-            return step.is_ok();
+        if self.database.has_spare_pages() {
+            return self.database.give_back().is_ok();
         }
-        false
+        // A burst has made it large, and nothing comes that would let it start anew.
+        self.database.is_log_large() && self.scrub()
     }
 
-    /// Moves what a stream has in the journal into chunks of its own.
-    fn seal(&mut self, stream: Number) -> Result<(), StorageError> {
-        let has_ended = self.unsealed.ended.contains(&stream);
-        self.unsealed.ended.retain(|ended| *ended != stream);
-        let known = self.unsealed.sealed.get(&stream).copied();
-        let progress = known.unwrap_or_default();
-        if has_ended {
-            self.unsealed.sealed.remove(&stream);
-        }
-        let Some(places) = self.unsealed.places.get(&stream) else { return Ok(()) };
-        let frames = frames(&self.database.connection, places)?;
-        let sealed = (|| {
-            let transaction = self.database.connection.transaction()?;
-            let (progress, bytes) = seal::write(&transaction, stream, &frames, progress)?;
-            transaction.commit()?;
-            Ok((progress, bytes))
-        })();
-        match self.health.note(sealed) {
-            Ok((progress, bytes)) => {
-                self.meter.sealed(bytes, has_ended);
-                // More of it may come.
-                if !has_ended {
-                    self.unsealed.sealed.insert(stream, progress);
+    /// Moves what streams have in the journal into chunks of their own. What cannot be read stays where it is.
+    fn seal(&mut self, streams: &[Number]) -> Result<(), StorageError> {
+        let Self { unsealed, database, .. } = self;
+        let has_ended: Vec<Number> =
+            unsealed.ended.extract_if(.., |stream| streams.contains(stream)).collect();
+        let wanted: Vec<(Number, &[Place])> = streams
+            .iter()
+            .filter_map(|stream| unsealed.places.get(stream).map(|places| (*stream, &**places)))
+            .collect();
+        let mut runs = Vec::with_capacity(wanted.len());
+        for ((stream, _), frames) in wanted.iter().zip(frames(&database.connection, &wanted)) {
+            match frames {
+                Ok(frames) => runs.push((*stream, frames)),
+                Err(problem) => {
+                    error!(stream, %problem, "a stream could not be sealed; it stays in the journal");
                 }
             }
+        }
+        let progress = |stream| unsealed.sealed.get(&stream).copied().unwrap_or_default();
+        let sealed = (|| {
+            let transaction = database.connection.transaction()?;
+            let write = |(stream, frames): &(Number, Vec<Frame>)| {
+                seal::write(&transaction, *stream, frames, progress(*stream))
+            };
+            let sealed = runs.iter().map(write).collect::<rusqlite::Result<Vec<_>>>()?;
+            transaction.commit()?;
+            Ok(sealed)
+        })();
+        let sealed = match self.health.note(sealed) {
+            Ok(sealed) => sealed,
             Err(error) => {
-                if has_ended {
-                    self.unsealed.ended.insert(0, stream);
-                    self.unsealed.sealed.insert(stream, progress);
-                }
+                self.unsealed.ended.splice(0..0, has_ended);
                 return Err(error);
             }
+        };
+        for ((stream, _), (progress, bytes)) in runs.into_iter().zip(sealed) {
+            self.meter.sealed(bytes, has_ended.contains(&stream));
+            self.unsealed.sealed.insert(stream, progress);
+            self.unsealed.release(stream);
         }
-        self.release(stream)
+        // More of the others may come.
+        for stream in has_ended {
+            self.unsealed.sealed.remove(&stream);
+        }
+        self.sweep()
     }
 
     /// Lets go of a stream's part of the journal, and of the rows that serve nobody any more.
@@ -235,12 +250,16 @@ impl Writer {
     /// Overwrites what is left of buried streams in rows that others need.
     fn erase(&mut self) -> Result<(), StorageError> {
         for stream in self.unsealed.erase.clone() {
-            let (first, last) = self.unsealed.spans.get(&stream).copied().unwrap_or((1, 0));
-            let rows: Vec<i64> = if first <= last {
+            let span = self.unsealed.spans.get(&stream).copied();
+            let rows: Vec<i64> = span.map_or_else(Vec::new, |(first, last)| {
                 self.unsealed.rows.range(first..=last).map(|(row, _)| *row).collect()
-            } else {
-                Vec::new()
-            };
+            });
+            self.traces = true;
+            if rows.is_empty() {
+                self.unsealed.erase.remove(&stream);
+                self.unsealed.spans.remove(&stream);
+                continue;
+            }
             let erased = (|| {
                 let transaction = self.database.connection.transaction()?;
                 {
@@ -261,7 +280,6 @@ impl Writer {
             self.health.note(erased)?;
             self.unsealed.erase.remove(&stream);
             self.unsealed.spans.remove(&stream);
-            self.traces = true;
         }
         Ok(())
     }
@@ -297,17 +315,43 @@ impl Writer {
     }
 }
 
-/// The frames at these places of the journal.
-fn frames(connection: &rusqlite::Connection, places: &[Place]) -> Result<Vec<Frame>, StorageError> {
-    let mut frames = Vec::with_capacity(places.len());
-    let mut select = connection
-        .prepare_cached("SELECT data FROM journal WHERE row = ?1")
-        .map_err(|error| StorageError(error.to_string()))?;
-    for place in places {
-        let frame = select
-            .query_row([place.row], |row| Ok(codec::at(row.get_ref(0)?.as_blob()?, place.offset)))
-            .map_err(|error| StorageError(error.to_string()))??;
-        frames.push(frame);
+/// The frames that streams have at these places of the journal. Rows are shared: each is read once for all of them.
+fn frames(
+    connection: &rusqlite::Connection,
+    wanted: &[(Number, &[Place])],
+) -> Vec<Result<Vec<Frame>, StorageError>> {
+    let mut rows: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+    for (index, (_, places)) in wanted.iter().enumerate() {
+        for place in *places {
+            rows.entry(place.row).or_default().push((index, place.offset));
+        }
     }
-    Ok(frames)
+    let mut found: Vec<_> = wanted.iter().map(|(_, places)| Ok(Vec::with_capacity(places.len()))).collect();
+    for (row, places) in rows {
+        let read = (|| {
+            let mut select = connection.prepare_cached("SELECT data FROM journal WHERE row = ?1")?;
+            select.query_row([row], |row| {
+                let data = row.get_ref(0)?.as_blob()?;
+                for (index, offset) in &places {
+                    take(&mut found[*index], codec::at(data, *offset));
+                }
+                Ok(())
+            })
+        })();
+        if let Err(error) = read {
+            for (index, _) in places {
+                take(&mut found[index], Err(StorageError(error.to_string())));
+            }
+        }
+    }
+    found
+}
+
+/// The first error counts.
+fn take(frames: &mut Result<Vec<Frame>, StorageError>, frame: Result<Frame, StorageError>) {
+    match (frames.as_mut(), frame) {
+        (Ok(known), Ok(frame)) => known.push(frame),
+        (Ok(_), Err(error)) => *frames = Err(error),
+        (Err(_), _) => {}
+    }
 }
