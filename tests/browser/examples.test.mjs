@@ -1,7 +1,7 @@
 // The examples, as people would run them: the plain one from a file server, the other one installed and built by Vite.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -20,9 +20,15 @@ let chat
 let stage
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'tokencast-examples-'))
-  plain = await Site.start(join(EXAMPLES, 'plain'))
+  plain = await Site.start(join(directory, 'examples/plain'))
   chat = await Site.start(join(directory, 'examples/react-vite/dist'))
   stage = await Stage.set({ config: { http: { cors_origins: [plain.origin, chat.origin] } } })
+  // As it stands, but for where the gateway is.
+  const source = await readFile(join(EXAMPLES, 'plain/index.html'), 'utf8')
+  const page = source.replace('http://127.0.0.1:8080', stage.gateway.url)
+  assert.notEqual(page, source)
+  await mkdir(plain.root, { recursive: true })
+  await writeFile(join(plain.root, 'index.html'), page)
 })
 after(async () => {
   plain?.close()
@@ -31,14 +37,8 @@ after(async () => {
   await rm(directory, { recursive: true })
 })
 
-/** A page of the plain example; it finds the client where its gateway would be. */
 async function opened(query) {
   const page = await stage.browser.tab()
-  await page.route('http://127.0.0.1:8080/client.js', async (route) => route.fulfill({
-    contentType: 'text/javascript',
-    headers: { 'access-control-allow-origin': '*' },
-    body: await readFile(join(CLIENT, 'dist/client.js'), 'utf8'),
-  }))
   await page.goto(`${plain.origin}/index.html${query}`)
   return page
 }

@@ -13,6 +13,7 @@ export class Site {
 
   static async start(root = ROOT) {
     const site = new Site()
+    site.root = root
     site.#server = createServer(async ({ url }, response) => {
       const path = normalize(new URL(url, 'http://localhost').pathname)
       try {
