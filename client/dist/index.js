@@ -5,18 +5,20 @@ var Backoff = class _Backoff {
   }
   random;
   static CAP_MS = 3e4;
+  /** Whatever the gateway asks for: a timer of weeks would fire at once. */
+  static FLOOR_MAX_MS = 6e5;
   retryMs = 500;
   /** Failures in a row. */
   failures = 0;
   succeeded() {
     this.failures = 0;
   }
-  /** How long to wait now. `floor` is what the gateway asked for this once; it is honoured as said. */
+  /** How long to wait now. `floor` is what the gateway asked for this once; it is honoured, within reason. */
   next(floor = null) {
     const bound = Math.min(_Backoff.CAP_MS, this.retryMs * 2 ** Math.min(this.failures, 16));
     this.failures++;
     const jittered = this.random() * bound;
-    return floor === null ? jittered : Math.max(floor, this.failures > 1 ? jittered : 0);
+    return floor === null ? jittered : Math.max(Math.min(floor, _Backoff.FLOOR_MAX_MS), this.failures > 1 ? jittered : 0);
   }
 };
 
@@ -142,7 +144,7 @@ var Fold = class {
       case "text":
       case "reasoning":
       case "refusal":
-        this.#choice(item.data.choice ?? 0)[item.event] += item.data.text;
+        this.#choice(item.data.choice ?? 0)[item.event] += string(item.data.text);
         break;
       case "tool_call": {
         const calls = this.#choice(item.data.choice ?? 0).tool_calls;
@@ -154,7 +156,7 @@ var Fold = class {
         }
         call.id = item.data.id ?? call.id;
         call.name = item.data.name ?? call.name;
-        call.arguments += item.data.arguments;
+        call.arguments += string(item.data.arguments);
         break;
       }
       case "usage":
@@ -178,6 +180,10 @@ var Fold = class {
     return this.choices[index];
   }
 };
+function string(value) {
+  if (typeof value !== "string") throw new TypeError("no string where one belongs");
+  return value;
+}
 
 // src/msgpack.ts
 var DEPTH_MAX = 64;
@@ -309,11 +315,14 @@ var Records = class {
   #headLength = 0;
   #body = null;
   #filled = 0;
+  /** What stands behind the last record is none: thrown at once only where no record is in front of it. */
+  fault = null;
   /** What has been begun and not ended; a stream must not finish here. */
   get partial() {
     return this.#headLength > 0 || this.#body !== null;
   }
   push(chunk) {
+    if (this.fault !== null) throw this.fault;
     const records = [];
     let at = 0;
     while (at < chunk.length) {
@@ -321,7 +330,11 @@ var Records = class {
         this.#head[this.#headLength++] = chunk[at++];
         if (this.#headLength < 4) continue;
         const length = new DataView(this.#head.buffer).getUint32(0);
-        if (length === 0 || length > this.bytesMax) throw new RangeError(`a record of ${length} bytes`);
+        if (length === 0 || length > this.bytesMax) {
+          this.fault = new RangeError(`a record of ${length} bytes`);
+          if (records.length === 0) throw this.fault;
+          return records;
+        }
         this.#headLength = 0;
         if (length <= chunk.length - at) {
           records.push(chunk.subarray(at, at + length));
@@ -532,6 +545,7 @@ function cursor(id) {
 
 // src/session.ts
 var HANDSHAKE_MS = 5e3;
+var PING_MIN_MS = 50;
 var PING_MS = 350;
 var MEASURE_MS = 5e3;
 var PING_IDLE_MS = 1e4;
@@ -585,6 +599,8 @@ var Session = class {
   #writer = null;
   #transport = null;
   #heard;
+  /** The usual time between two arrivals. */
+  #usual = PING_MS / 3;
   #pinged = 0;
   /** When the first ping of this silence was sent. */
   #unanswered = null;
@@ -666,6 +682,7 @@ var Session = class {
       if (done) break;
       this.#alive();
       for (const body of records.push(value)) this.#message(decode(body));
+      if (records.fault !== null) throw records.fault;
     }
     this.#die(unreachable("the control stream ended"));
   }
@@ -714,7 +731,7 @@ var Session = class {
         this.#alive();
         for (const body of records.push(value)) {
           const item = decode(body);
-          if (!Array.isArray(item)) throw new RangeError("a record that is no array");
+          if (!Array.isArray(item) || typeof item[0] !== "number") throw new RangeError("a record that is none");
           if (subscription === null) {
             if (item[0] !== HEADER) throw new RangeError("no header");
             const header = item[1];
@@ -727,6 +744,7 @@ var Session = class {
             subscription.sink.opened(header, header.retry_ms ?? null);
           } else this.#record(subscription, item);
         }
+        if (records.fault !== null) throw records.fault;
         if (subscription === null) continue;
         if (!this.#subscriptions.has(subscription.number)) return void reader.cancel().catch(() => {
         });
@@ -741,6 +759,7 @@ var Session = class {
       reader.cancel().catch(() => {
       });
     }
+    if (subscription === null && error.code === "protocol_error") return this.#die(error);
     if (subscription !== null && this.#drop(subscription)) {
       this.#send({ type: "unsubscribe", subscription: subscription.number });
       subscription.sink.closed(error);
@@ -792,7 +811,9 @@ var Session = class {
   }
   #alive() {
     this.#unanswered = null;
-    this.#heard = this.environment.now();
+    const now = this.environment.now();
+    this.#usual += (Math.min(now - this.#heard, PING_MS) - this.#usual) / 8;
+    this.#heard = now;
     this.suspect = false;
   }
   #ping() {
@@ -810,14 +831,17 @@ var Session = class {
     const eager = environment.visible() && subscriptions.some(({ running }) => running);
     const silence = now - this.#heard;
     const since = now - this.#pinged;
-    if (eager ? since >= MEASURE_MS || silence >= PING_MS && since >= PING_MS - 25 : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
+    const patience = Math.min(PING_MS, Math.max(PING_MIN_MS, 3 * this.#usual));
+    const pause = Math.min(PING_MS, Math.max(patience, silence / 2));
+    if (eager ? since >= MEASURE_MS || silence >= patience && since >= pause : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
     const unanswered = this.#unanswered === null ? 0 : now - this.#unanswered;
     if (silence >= (eager ? SILENT_MS : SILENT_IDLE_MS) && unanswered >= SILENT_MS - PING_MS - 100 && !this.suspect) {
       this.suspect = true;
       for (const { sink } of subscriptions) sink.silent();
     }
     for (const subscription of subscriptions) if (now - subscription.ackedAt >= ACK_MS) this.#ack(subscription);
-    this.#cancelTick = environment.later(eager ? 100 : 500, () => this.#tick());
+    const due = Math.max(this.#heard + patience, this.#pinged + pause) - now;
+    this.#cancelTick = environment.later(eager ? Math.min(100, Math.max(10, due)) : 500, () => this.#tick());
   }
   #tickSoon() {
     this.#cancelTick();
@@ -840,7 +864,7 @@ var Session = class {
     else close();
     const all = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
-    this.gone();
+    this.gone(this);
     for (const { sink } of all) sink.closed(error);
   }
 };
@@ -878,6 +902,7 @@ var Gateway = class {
     this.environment = environment;
     this.url = url;
     environment.listen((event) => {
+      if (event === "online") this.forgive();
       if (event === "pagehide") for (const session of [...this.#sessions]) session.close();
     });
   }
@@ -951,7 +976,7 @@ var Gateway = class {
         this.#failed(this.#worked ? 6e4 : REMEMBER_MS);
         this.#worked = false;
       },
-      () => this.#sessions = this.#sessions.filter((other) => other !== session)
+      (gone) => this.#sessions = this.#sessions.filter((other) => other !== gone)
     );
     if (session.state !== "closed") this.#sessions.push(session);
     return session;
@@ -1369,7 +1394,7 @@ var Follow = class {
     this.#ticketAsked = true;
     Promise.resolve().then(ask).then(
       (ticket) => {
-        this.#ticket = ticket;
+        this.#ticket = ticket ?? null;
         this.#connect();
       },
       (cause) => {
@@ -1559,7 +1584,6 @@ var Follow = class {
       return;
     }
     if (event === "hidden") return;
-    if (event === "online") this.#gateway.forgive();
     if (this.#state === "suspended") {
       if (event !== "pageshow") return;
       this.#state = "connecting";

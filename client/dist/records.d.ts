@@ -2,6 +2,8 @@
 export declare class Records {
     #private;
     readonly bytesMax: number;
+    /** What stands behind the last record is none: thrown at once only where no record is in front of it. */
+    fault: RangeError | null;
     /** What has been begun and not ended; a stream must not finish here. */
     get partial(): boolean;
     constructor(bytesMax?: number);

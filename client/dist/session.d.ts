@@ -6,13 +6,13 @@ import type { Target } from "./target.js";
 export declare class Session {
     #private;
     readonly environment: Environment;
-    readonly gone: () => void;
+    readonly gone: (session: Session) => void;
     state: "connecting" | "open" | "closed";
     /** It has been silent: whoever comes now takes another one. */
     suspect: boolean;
     rtt: number | null;
     /** `settled` is told once whether the handshake came about. */
-    constructor(environment: Environment, url: string, hashes: Uint8Array<ArrayBuffer>[], settled: (ready: boolean) => void, gone: () => void);
+    constructor(environment: Environment, url: string, hashes: Uint8Array<ArrayBuffer>[], settled: (ready: boolean) => void, gone: (session: Session) => void);
     get takes(): boolean;
     subscribe(target: Target, attempt: () => Attempt, sink: Sink): Connection;
     /** Closes without telling anybody. */

@@ -41,7 +41,7 @@ export class Fold {
       case "text":
       case "reasoning":
       case "refusal":
-        this.#choice(item.data.choice ?? 0)[item.event] += item.data.text;
+        this.#choice(item.data.choice ?? 0)[item.event] += string(item.data.text);
         break;
       case "tool_call": {
         const calls = this.#choice(item.data.choice ?? 0).tool_calls;
@@ -53,7 +53,7 @@ export class Fold {
         }
         call.id = item.data.id ?? call.id;
         call.name = item.data.name ?? call.name;
-        call.arguments += item.data.arguments;
+        call.arguments += string(item.data.arguments);
         break;
       }
       case "usage":
@@ -78,4 +78,10 @@ export class Fold {
     while (this.choices.length <= index) this.choices.push({ text: "", reasoning: "", refusal: "", tool_calls: [], finish: null });
     return this.choices[index]!;
   }
+}
+
+/** "undefined" must not get into a text. */
+function string(value: unknown): string {
+  if (typeof value !== "string") throw new TypeError("no string where one belongs");
+  return value;
 }

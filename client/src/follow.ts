@@ -269,7 +269,7 @@ export class Follow implements AsyncIterable<StreamEvent> {
       .then(ask)
       .then(
         (ticket) => {
-          this.#ticket = ticket;
+          this.#ticket = ticket ?? null;
           this.#connect();
         },
         (cause: unknown) => {
@@ -480,7 +480,6 @@ export class Follow implements AsyncIterable<StreamEvent> {
       return;
     }
     if (event === "hidden") return;
-    if (event === "online") this.#gateway!.forgive();
     if (this.#state === "suspended") {
       if (event !== "pageshow") return;
       this.#state = "connecting";

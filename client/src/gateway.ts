@@ -33,8 +33,9 @@ export class Gateway {
     readonly environment: Environment,
     readonly url: string,
   ) {
-    // An open session would keep the page out of the back/forward cache.
     environment.listen((event) => {
+      if (event === "online") this.forgive();
+      // An open session would keep the page out of the back/forward cache.
       if (event === "pagehide") for (const session of [...this.#sessions]) session.close();
     });
   }
@@ -95,7 +96,7 @@ export class Gateway {
   async #open(): Promise<Session> {
     const { environment } = this;
     const { url, hashes } = await this.#locate();
-    const session: Session = new Session(
+    const session = new Session(
       environment,
       url,
       hashes,
@@ -107,7 +108,7 @@ export class Gateway {
         this.#failed(this.#worked ? 60_000 : REMEMBER_MS);
         this.#worked = false;
       },
-      () => (this.#sessions = this.#sessions.filter((other) => other !== session)),
+      (gone) => (this.#sessions = this.#sessions.filter((other) => other !== gone)),
     );
     if (session.state !== "closed") this.#sessions.push(session);
     return session;

@@ -5,6 +5,9 @@ export class Records {
   #body: Uint8Array | null = null;
   #filled = 0;
 
+  /** What stands behind the last record is none: thrown at once only where no record is in front of it. */
+  fault: RangeError | null = null;
+
   /** What has been begun and not ended; a stream must not finish here. */
   get partial(): boolean {
     return this.#headLength > 0 || this.#body !== null;
@@ -13,6 +16,7 @@ export class Records {
   constructor(readonly bytesMax = 32 * 1024 * 1024) {}
 
   push(chunk: Uint8Array): Uint8Array[] {
+    if (this.fault !== null) throw this.fault;
     const records: Uint8Array[] = [];
     let at = 0;
     while (at < chunk.length) {
@@ -20,7 +24,11 @@ export class Records {
         this.#head[this.#headLength++] = chunk[at++]!;
         if (this.#headLength < 4) continue;
         const length = new DataView(this.#head.buffer).getUint32(0);
-        if (length === 0 || length > this.bytesMax) throw new RangeError(`a record of ${length} bytes`);
+        if (length === 0 || length > this.bytesMax) {
+          this.fault = new RangeError(`a record of ${length} bytes`);
+          if (records.length === 0) throw this.fault;
+          return records;
+        }
         this.#headLength = 0;
         // A record that is whole in this chunk needs no copy.
         if (length <= chunk.length - at) {

@@ -9,6 +9,8 @@ import type { Target } from "./target.js";
 
 /** A CONNECT that is never answered would pend for ever; a black hole takes Chromium 4 s to see. */
 const HANDSHAKE_MS = 5000;
+/** Into a silence of three times the usual time, within these bounds: whose address has changed is found by what it sends. */
+const PING_MIN_MS = 50;
 const PING_MS = 350;
 /** How often the round trip is measured when there is no silence to test. */
 const MEASURE_MS = 5000;
@@ -50,6 +52,8 @@ export class Session {
   #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
   #transport: Transport | null = null;
   #heard: number;
+  /** The usual time between two arrivals. */
+  #usual = PING_MS / 3;
   #pinged = 0;
   /** When the first ping of this silence was sent. */
   #unanswered: number | null = null;
@@ -62,7 +66,7 @@ export class Session {
     url: string,
     hashes: Uint8Array<ArrayBuffer>[],
     settled: (ready: boolean) => void,
-    readonly gone: () => void,
+    readonly gone: (session: Session) => void,
   ) {
     this.#heard = this.#idleSince = environment.now();
     let told = false;
@@ -171,6 +175,7 @@ export class Session {
       if (done) break;
       this.#alive();
       for (const body of records.push(value)) this.#message(decode(body) as Message);
+      if (records.fault !== null) throw records.fault;
     }
     this.#die(unreachable("the control stream ended"));
   }
@@ -222,7 +227,7 @@ export class Session {
         this.#alive();
         for (const body of records.push(value)) {
           const item = decode(body) as [number, unknown];
-          if (!Array.isArray(item)) throw new RangeError("a record that is no array");
+          if (!Array.isArray(item) || typeof item[0] !== "number") throw new RangeError("a record that is none");
           if (subscription === null) {
             if (item[0] !== HEADER) throw new RangeError("no header");
             const header = item[1] as Open & { subscription: number; retry_ms: number };
@@ -235,6 +240,7 @@ export class Session {
             subscription.sink.opened(header, header.retry_ms ?? null);
           } else this.#record(subscription, item);
         }
+        if (records.fault !== null) throw records.fault;
         if (subscription === null) continue;
         if (!this.#subscriptions.has(subscription.number)) return void reader.cancel().catch(() => {});
         const full = subscription.sink.full();
@@ -248,6 +254,8 @@ export class Session {
       error = fault(cause);
       reader.cancel().catch(() => {});
     }
+    // Nobody knows whose stream it was, so it concerns everybody.
+    if (subscription === null && error.code === "protocol_error") return this.#die(error);
     if (subscription !== null && this.#drop(subscription)) {
       // A stream that broke alone is still open for the gateway.
       this.#send({ type: "unsubscribe", subscription: subscription.number });
@@ -304,7 +312,9 @@ export class Session {
 
   #alive(): void {
     this.#unanswered = null;
-    this.#heard = this.environment.now();
+    const now = this.environment.now();
+    this.#usual += (Math.min(now - this.#heard, PING_MS) - this.#usual) / 8;
+    this.#heard = now;
     this.suspect = false;
   }
 
@@ -324,7 +334,10 @@ export class Session {
     const eager = environment.visible() && subscriptions.some(({ running }) => running);
     const silence = now - this.#heard;
     const since = now - this.#pinged;
-    if (eager ? since >= MEASURE_MS || (silence >= PING_MS && since >= PING_MS - 25) : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
+    const patience = Math.min(PING_MS, Math.max(PING_MIN_MS, 3 * this.#usual));
+    // The longer the silence, the fewer pings: they wait in line where nothing passes.
+    const pause = Math.min(PING_MS, Math.max(patience, silence / 2));
+    if (eager ? since >= MEASURE_MS || (silence >= patience && since >= pause) : silence >= PING_IDLE_MS && since >= PING_IDLE_MS / 2) this.#ping();
     // Not before a ping of this silence has had its time: a page that slept has heard nothing either.
     const unanswered = this.#unanswered === null ? 0 : now - this.#unanswered;
     if (silence >= (eager ? SILENT_MS : SILENT_IDLE_MS) && unanswered >= SILENT_MS - PING_MS - 100 && !this.suspect) {
@@ -332,7 +345,8 @@ export class Session {
       for (const { sink } of subscriptions) sink.silent();
     }
     for (const subscription of subscriptions) if (now - subscription.ackedAt >= ACK_MS) this.#ack(subscription);
-    this.#cancelTick = environment.later(eager ? 100 : 500, () => this.#tick());
+    const due = Math.max(this.#heard + patience, this.#pinged + pause) - now;
+    this.#cancelTick = environment.later(eager ? Math.min(100, Math.max(10, due)) : 500, () => this.#tick());
   }
 
   #tickSoon(): void {
@@ -358,7 +372,7 @@ export class Session {
     else close();
     const all = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
-    this.gone();
+    this.gone(this);
     for (const { sink } of all) sink.closed(error);
   }
 }

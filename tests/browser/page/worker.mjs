@@ -1,9 +1,4 @@
+import { serve_worker } from './call.mjs'
 import { judge } from './judge.mjs'
 
-onmessage = async ({ data: { call, name, values } }) => {
-  try {
-    postMessage({ call, value: await judge[name](...values) })
-  } catch (error) {
-    postMessage({ call, error: error.message })
-  }
-}
+serve_worker(judge)

@@ -1,0 +1,4 @@
+import { serve_worker } from './call.mjs'
+import { judge } from './client_judge.mjs'
+
+serve_worker(judge)
