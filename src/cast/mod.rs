@@ -13,6 +13,7 @@ pub mod event;
 pub mod facts;
 pub mod fold;
 pub mod frame;
+pub mod head;
 pub mod hub;
 pub mod id;
 pub mod log;
@@ -33,6 +34,7 @@ use self::block::Seq;
 use self::durable::{Content, Durable, Ended, Record, StorageError};
 use self::end::{End, Why};
 use self::fold::Fold;
+use self::head::Head;
 use self::hub::asleep::Asleep;
 use self::id::Id;
 use self::log::{Log, Read, Source};
@@ -55,6 +57,8 @@ struct Shared {
     cancel_after: Option<Duration>,
     began: Instant,
     content_type: OnceLock<String>,
+    /// How the provider began its answer, while there is somebody who wants to know.
+    head: Sender<Option<Arc<Head>>>,
     /// How the log ends, to be asked for without waiting for whoever reads it.
     ending: OnceLock<Ending>,
     log: Mutex<Kept>,
@@ -74,6 +78,7 @@ impl Shared {
             cancel_after: None,
             began: Instant::now(),
             content_type: OnceLock::new(),
+            head: Sender::default(),
             ending: OnceLock::new(),
             log: Mutex::new(Kept { log, share, first_token_ms: None }),
             pages: None,
@@ -207,6 +212,22 @@ impl Cast {
         if self.0.content_type.set(content_type.to_owned()).is_ok() {
             // Nobody waits for it: what is given first is committed first.
             drop(self.0.journal.commit(Record::Describe(self.about().number, content_type.to_owned())));
+        }
+    }
+
+    /// Notes how the provider begins its answer.
+    pub fn answered(&self, head: Head) {
+        self.0.head.send_replace(Some(Arc::new(head)));
+    }
+
+    /// How the provider begins its answer; `None` when the stream ends before it has answered. Only of streams that
+    /// were asked for with `wants_head`, by this process.
+    pub async fn head(&self) -> Option<Arc<Head>> {
+        let (mut heads, mut watch) = (self.0.head.subscribe(), self.watch());
+        tokio::select! {
+            biased;
+            head = heads.wait_for(Option::is_some) => head.ok().and_then(|head| head.clone()),
+            () = watch.closed() => None,
         }
     }
 
@@ -356,6 +377,7 @@ impl Cast {
             model: kept.log.fold().model.clone(),
             frames: kept.log.frames(),
             first_token_ms: kept.first_token_ms,
+            upstream_id: kept.log.fold().upstream_id.clone(),
         }
     }
 

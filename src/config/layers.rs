@@ -84,6 +84,7 @@ fn compatible(text: &str) -> Result<provider::Config, String> {
         credentials: Credentials::Gateway,
         models: vec!["*".into()],
         paths: Vec::new(),
+        proxy_paths: None,
     })
 }
 

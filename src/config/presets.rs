@@ -110,6 +110,7 @@ pub(super) fn found<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Vec<Confi
             credentials: Credentials::Gateway,
             models: preset.models.iter().map(ToString::to_string).collect(),
             paths: Vec::new(),
+            proxy_paths: None,
         })
     });
     let mut found: Vec<Config> = found.collect();

@@ -57,6 +57,23 @@ impl Family {
         }
     }
 
+    /// Globs of the paths that are handed on as they come, where a provider's configuration names none.
+    pub fn proxy_paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Openai => &["/embeddings", "/moderations", "/responses/*", "/models", "/models/*"],
+            Self::Anthropic => &["/v1/messages/count_tokens", "/v1/models", "/v1/models/*"],
+            Self::Gemini => &[
+                "/v1beta/models",
+                "/v1beta/models/*:countTokens",
+                "/v1beta/models/*:embedContent",
+                "/v1beta/models/*:batchEmbedContents",
+            ],
+            Self::Ollama => {
+                &["/api/embed", "/api/embeddings", "/api/show", "/api/tags", "/api/ps", "/api/version"]
+            }
+        }
+    }
+
     /// Whether a start may name this path.
     pub fn allows(self, path: &str) -> bool {
         match self {

@@ -72,6 +72,13 @@ fn include_usage(options: &str, splice: &mut Splice<'_>) {
     }
 }
 
+/// The value that `request` has at its top level under `key`, as it stands there.
+pub fn top_level(request: &str, key: &str) -> Option<String> {
+    let members = json::members(request).ok()?;
+    let (_, value) = members.iter().rev().find(|(name, _)| **name == *key.as_bytes())?;
+    Some((*value).to_owned())
+}
+
 /// The string that `request` has at its top level under `key`. Of a key given twice the last counts, as
 /// almost every parser has it.
 pub fn top_level_string(request: &str, key: &str) -> Option<String> {

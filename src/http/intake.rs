@@ -107,7 +107,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Error> {
     ))
 }
 
-async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
     let max = app.config.body_bytes_max;
     let too_large = || {
         let message = format!("the body is larger than http.body_bytes_max, {max} bytes: send less");
@@ -188,7 +188,16 @@ fn order(
             part(&provider).as_bytes(),
             part(&path).as_bytes(),
         ]),
-        ask: Ask { provider, path, request, ask_usage, passed: credentials(app, headers), dialect: None },
+        ask: Ask {
+            provider,
+            path,
+            request,
+            ask_usage,
+            passed: credentials(app, headers),
+            dialect: None,
+            query: None,
+            wants_head: false,
+        },
         id,
         key,
         metadata,
@@ -214,7 +223,7 @@ pub(super) fn credentials(app: &App, headers: &HeaderMap) -> Vec<(String, Secret
     found.collect()
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
     const LEN_MAX: usize = 255;
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };

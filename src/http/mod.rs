@@ -1,5 +1,6 @@
 //! The HTTP surface: extract, one core call, translate. docs/protocol.md is its specification.
 
+mod doors;
 mod error;
 mod gate;
 mod intake;
@@ -92,11 +93,13 @@ impl Default for OpsConfig {
 pub(crate) struct App {
     config: Arc<Config>,
     edge: Edge,
+    /// Callers at the doors who may come again.
+    again: doors::Again,
 }
 
 impl App {
     pub(crate) fn new(config: Config, edge: Edge) -> Self {
-        Self { config: Arc::new(config), edge }
+        Self { config: Arc::new(config), edge, again: doors::Again::default() }
     }
 }
 
@@ -118,7 +121,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/text", get(viewing::text))
         .route("/v1/providers", get(providers::list))
         .route("/v1/webtransport", get(place::show))
-        .merge(page::routes());
+        .merge(page::routes())
+        .merge(doors::routes());
     let cors = gate::cors(&app.config.cors_origins);
     let names = app.names.clone();
     finish(routes, cors, names, app)
@@ -132,7 +136,6 @@ fn finish<S: Clone + Send + Sync + 'static>(
     state: S,
 ) -> Router {
     let routes = routes
-        .fallback(async || error::not_found())
         .method_not_allowed_fallback(async || error::method_not_allowed());
     // Behind the guard, which also guards and names the answers to preflights.
     let routes = match cors {

@@ -151,10 +151,9 @@ fn follow_from(
     ending: Ending,
     link: Option<Extension<Link>>,
 ) -> Body {
-    let count = |link: &Option<Extension<Link>>| link.as_ref().map_or(0, |link| link.flushes.count());
     Body::from_stream(async_stream::stream! {
         // How often the socket had taken everything when the last bytes were handed over.
-        let mut flushed = count(&link);
+        let mut flushed = flushes(link.as_ref());
         if !head.is_empty() {
             yield Ok(head);
         }
@@ -162,13 +161,13 @@ fn follow_from(
             match viewer.next().await {
                 Step::Batch { mut bytes, .. } => {
                     bytes.advance(std::mem::take(&mut skip));
-                    flushed = count(&link);
+                    flushed = flushes(link.as_ref());
                     yield Ok(bytes);
                 }
                 Step::Heartbeat => yield Ok(Bytes::from_static(b": hb\n\n")),
                 Step::End { bytes, end } => {
                     if !bytes.is_empty() {
-                        flushed = count(&link);
+                        flushed = flushes(link.as_ref());
                         yield Ok(bytes);
                     }
                     if ending == Ending::Polite || end.is_completed() {
@@ -184,13 +183,23 @@ fn follow_from(
             }
         };
         // What was said must be out before the connection breaks off: hyper drops what it still holds.
-        match &link {
-            Some(Extension(Link { flushes, is_shared: true, .. })) => flushes.quiet().await,
-            Some(Extension(Link { flushes, .. })) => flushes.beyond(flushed).await,
-            None => {}
-        }
+        said(link.as_ref(), flushed).await;
         yield Err(io::Error::other(why));
     })
+}
+
+/// How often the socket has taken everything so far.
+pub(super) fn flushes(link: Option<&Extension<Link>>) -> u64 {
+    link.map_or(0, |link| link.flushes.count())
+}
+
+/// Returns when what was handed over since then has left for the socket.
+pub(super) async fn said(link: Option<&Extension<Link>>, flushed: u64) {
+    match link {
+        Some(Extension(Link { flushes, is_shared: true, .. })) => flushes.quiet().await,
+        Some(Extension(Link { flushes, .. })) => flushes.beyond(flushed).await,
+        None => {}
+    }
 }
 
 /// A response that nobody on the way may buffer or change.

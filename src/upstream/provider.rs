@@ -39,6 +39,9 @@ pub struct Config {
     /// Paths that a POST may name beside those of the dialect.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// Globs of paths that are handed on as they come; those of the dialect where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_paths: Option<Vec<String>>,
 }
 
 fn every_model() -> Vec<String> {
@@ -56,14 +59,15 @@ pub enum Credentials {
 
 /// One provider, ready to be called.
 #[derive(Debug)]
-struct Provider {
-    name: Arc<str>,
-    family: Family,
-    base_url: String,
+pub(super) struct Provider {
+    pub(super) name: Arc<str>,
+    pub(super) family: Family,
+    pub(super) base_url: String,
     api_key: Option<SecretString>,
     credentials: Credentials,
     models: Vec<WildMatch>,
     paths: Vec<String>,
+    proxy_paths: Vec<WildMatch>,
 }
 
 /// All providers, in the order of the configuration.
@@ -98,6 +102,18 @@ impl Registry {
         });
         let providers = configs.iter().map(|config| Arc::new(Provider::new(config, &variable))).collect();
         Self { providers, client, limits, coalesce, tasks }
+    }
+
+    pub(super) fn providers(&self) -> &[Arc<Provider>] {
+        &self.providers
+    }
+
+    pub(super) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn route(&self, ask: &Ask) -> Result<&Arc<Provider>, AskError> {
@@ -140,10 +156,19 @@ impl Provider {
             credentials: config.credentials,
             models: config.models.iter().map(|glob| WildMatch::new(glob)).collect(),
             paths: config.paths.clone(),
+            proxy_paths: match &config.proxy_paths {
+                Some(globs) => globs.iter().map(|glob| WildMatch::new(glob)).collect(),
+                None => config.dialect.proxy_paths().iter().map(|glob| WildMatch::new(glob)).collect(),
+            },
         }
     }
 
-    fn serves(&self, model: &str) -> bool {
+    /// Whether calls of this path go to the provider as they are.
+    pub(super) fn hands_on(&self, path: &str) -> bool {
+        !path.contains("..") && self.proxy_paths.iter().any(|glob| glob.matches(path))
+    }
+
+    pub(super) fn serves(&self, model: &str) -> bool {
         self.models.iter().any(|glob| glob.matches(model))
     }
 
@@ -163,7 +188,10 @@ impl Provider {
     }
 
     /// The header fields of one request, credential included.
-    fn headers(&self, passed: &[(String, SecretString)]) -> Result<Vec<(String, SecretString)>, AskError> {
+    pub(super) fn headers(
+        &self,
+        passed: &[(String, SecretString)],
+    ) -> Result<Vec<(String, SecretString)>, AskError> {
         let is_credential = |name: &str| CREDENTIALS.contains(&name);
         let (theirs, mut headers): (Vec<_>, Vec<_>) =
             passed.iter().cloned().partition(|(name, _)| is_credential(name));
@@ -197,7 +225,8 @@ impl Origin for Registry {
         Ok(Box::new(Job {
             call: Call {
                 name: provider.name.clone(),
-                url: format!("{}{path}{}", provider.base_url, provider.family.query()),
+                url: format!("{}{path}{}", provider.base_url, query(provider.family, ask.query.as_deref())),
+                wants_head: ask.wants_head,
                 path,
                 family: provider.family,
                 headers: provider.headers(&ask.passed)?,
@@ -220,6 +249,16 @@ impl Origin for Registry {
     }
 }
 
+/// What stands behind the path: what makes the answer a stream, and what the caller has asked for beside it.
+fn query(family: Family, asked: Option<&str>) -> String {
+    let own = family.query().trim_start_matches('?');
+    let is_own = |pair: &&str| !own.is_empty() && pair.split('=').next() == own.split('=').next();
+    let asked =
+        asked.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty() && !is_own(pair));
+    let all: Vec<&str> = Some(own).filter(|own| !own.is_empty()).into_iter().chain(asked).collect();
+    if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
+}
+
 /// One admitted request.
 struct Job {
     call: Call,
@@ -236,6 +275,8 @@ pub(super) struct Call {
     pub(super) url: String,
     pub(super) path: String,
     pub(super) family: Family,
+    /// Somebody hands on how the provider begins its answer.
+    pub(super) wants_head: bool,
     headers: Vec<(String, SecretString)>,
     body: Bytes,
 }

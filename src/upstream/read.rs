@@ -13,11 +13,13 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::feed::{Closed, Sender};
 use super::provider::Call;
+use super::proxy::handed_on;
 use super::split::{Piece, Splitter};
 use crate::cast::Cast;
 use crate::cast::block::Block;
 use crate::cast::end::{Outcome, Why};
 use crate::cast::event::Event;
+use crate::cast::head::Head;
 use crate::dialect::{Dialect, Verdict};
 use crate::outbound::causes;
 use crate::telemetry;
@@ -25,7 +27,7 @@ use crate::telemetry;
 /// How long bytes are still read after the terminal marker.
 const LINGER: Duration = Duration::from_millis(250);
 /// How much of an error body is read, and for how long.
-const ERROR_BYTES_MAX: usize = 8 * 1024;
+const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_WITHIN: Duration = Duration::from_secs(5);
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -117,7 +119,7 @@ impl<'a> Reader<'a> {
             ));
         }
         if !status.is_success() {
-            let message = format!("{}: {}", said(status), self.error_message(response).await);
+            let message = format!("{}: {}", said(status), self.refused(response).await);
             return Err(self.because(Why::UpstreamStatus, &message));
         }
         let encoding = text(response.headers(), CONTENT_ENCODING);
@@ -129,12 +131,16 @@ impl<'a> Reader<'a> {
         let content_type = text(response.headers(), CONTENT_TYPE);
         if !self.call.family.accepts(content_type) {
             let content_type = content_type.unwrap_or_default().to_owned();
-            let body = self.error_message(response).await;
+            let body = self.refused(response).await;
             let message = format!("the provider sent {content_type:?} and no stream of events: {body}");
             return Err(self.because(Why::NotAStream, &message));
         }
         if let Some(content_type) = content_type {
             self.cast.describe(content_type);
+        }
+        if self.call.wants_head {
+            let headers = handed_on(response.headers());
+            self.cast.answered(Head { status: status.as_u16(), headers, refusal: None });
         }
         Ok(response)
     }
@@ -221,7 +227,9 @@ impl<'a> Reader<'a> {
     }
 
     /// What an error body says, in a sentence.
-    async fn error_message(&self, mut response: Response) -> String {
+    /// What the provider says instead of a stream. Whoever wants to hand it on gets all of it.
+    async fn refused(&self, mut response: Response) -> String {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = BytesMut::new();
         let read = async {
             while let Ok(Some(chunk)) = response.chunk().await {
@@ -234,7 +242,12 @@ impl<'a> Reader<'a> {
         let _ = timeout(ERROR_WITHIN, read).await;
         body.truncate(ERROR_BYTES_MAX);
         // In this order: half a key would not be found.
-        self.call.scrub(&message_in(&body)).chars().take(MESSAGE_CHARS_MAX).collect()
+        let message = self.call.scrub(&message_in(&body)).chars().take(MESSAGE_CHARS_MAX).collect();
+        if self.call.wants_head {
+            let refusal = self.call.scrub(&String::from_utf8_lossy(&body)).into();
+            self.cast.answered(Head { status, headers: handed_on(&headers), refusal: Some(refusal) });
+        }
+        message
     }
 
     fn because(&self, why: Why, message: &str) -> Outcome {

@@ -53,6 +53,10 @@ pub struct Ask {
     pub passed: Vec<(String, SecretString)>,
     /// The dialect that the caller expects to read, by its name in the configuration; any other provider will not do.
     pub dialect: Option<&'static str>,
+    /// What the caller's URL has behind its path and is meant for the provider.
+    pub query: Option<String>,
+    /// How the provider begins its answer is wanted, see [`Cast::head`].
+    pub wants_head: bool,
 }
 
 /// Why a request cannot go to any provider.

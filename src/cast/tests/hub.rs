@@ -116,6 +116,8 @@ fn order(id: Option<&str>, key: Option<&str>, content: u8) -> Order {
             ask_usage: true,
             passed: Vec::new(),
             dialect: None,
+            query: None,
+            wants_head: false,
         },
         fingerprint: [content; 32],
         id: id.map(|id| Id::parse(id).unwrap()),

@@ -97,7 +97,7 @@ fn both(budget: &Arc<Budget>) -> (Cast, Cast, Arc<Shelf>) {
     now(producer.end(Outcome::completed(), super::STALL));
     let log = Log::of(journal.pieces.concat());
     let end = crate::cast::end::End::clone(&whole.end().unwrap());
-    let ended = Ended { end, model: None, frames: log.frames(), first_token_ms: None };
+    let ended = Ended { end, model: None, frames: log.frames(), first_token_ms: None, upstream_id: None };
     let expires = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     let asleep = Asleep::new(Arc::new(about("cast")), None, ended, expires);
     let paged = now(asleep.wake(journal.clone(), budget)).unwrap();
