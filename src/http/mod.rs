@@ -135,8 +135,7 @@ fn finish<S: Clone + Send + Sync + 'static>(
     names: Names,
     state: S,
 ) -> Router {
-    let routes = routes
-        .method_not_allowed_fallback(async || error::method_not_allowed());
+    let routes = routes.method_not_allowed_fallback(async || error::method_not_allowed());
     // Behind the guard, which also guards and names the answers to preflights.
     let routes = match cors {
         Some(cors) => routes.layer(cors),

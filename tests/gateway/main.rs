@@ -16,6 +16,7 @@ mod viewing;
 mod bad;
 mod crowd;
 mod cursor;
+mod doors;
 mod ends;
 mod exact;
 mod lines;

@@ -117,11 +117,14 @@ impl Shelf {
     /// The tenant's newest stream whose provider calls its answer so.
     pub(super) fn answer_of(&self, tenant: &Arc<str>, upstream_id: &str) -> Option<Id> {
         let mine = self.order.range((tenant.clone(), 0)..=(tenant.clone(), Number::MAX)).rev();
-        let is_it = |id: &&Id| match self.streams.get(&(tenant.clone(), (*id).clone())).map(|kept| &kept.place) {
-            Some(Place::Memory(cast)) => cast.inspect(|now| now.fold.upstream_id.as_deref() == Some(upstream_id)),
-            Some(Place::Journal(asleep)) => asleep.ended.upstream_id.as_deref() == Some(upstream_id),
-            None => false,
-        };
+        let is_it =
+            |id: &&Id| match self.streams.get(&(tenant.clone(), (*id).clone())).map(|kept| &kept.place) {
+                Some(Place::Memory(cast)) => {
+                    cast.inspect(|now| now.fold.upstream_id.as_deref() == Some(upstream_id))
+                }
+                Some(Place::Journal(asleep)) => asleep.ended.upstream_id.as_deref() == Some(upstream_id),
+                None => false,
+            };
         mine.map(|(_, id)| id).find(is_it).cloned()
     }
 

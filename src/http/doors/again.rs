@@ -42,7 +42,8 @@ pub(super) fn call(door: Door, grant: &Grant, headers: &HeaderMap, path: &str, b
 
 /// Whether an SDK says that it has made this call before.
 pub(super) fn is_claimed(headers: &HeaderMap) -> bool {
-    let count = headers.get("x-stainless-retry-count").and_then(|count| count.to_str().ok()?.parse::<u32>().ok());
+    let count =
+        headers.get("x-stainless-retry-count").and_then(|count| count.to_str().ok()?.parse::<u32>().ok());
     count.is_some_and(|count| count > 0)
 }
 

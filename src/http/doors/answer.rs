@@ -55,7 +55,9 @@ pub(super) async fn stream(
         serving.done();
         if status.is_success() || status.is_redirection() {
             let end = ended(&cast).await;
-            return Err(end.map_or_else(|| not_a_stream("the provider sent no stream"), |end| Error::empty(&end)));
+            return Err(
+                end.map_or_else(|| not_a_stream("the provider sent no stream"), |end| Error::empty(&end))
+            );
         }
         let mut response = (status, refusal.clone()).into_response();
         response.headers_mut().clear();

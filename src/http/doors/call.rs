@@ -118,7 +118,10 @@ fn parse(body: &Bytes) -> Result<Box<RawValue>, Error> {
     let request: Box<RawValue> = serde_json::from_slice(body)
         .map_err(|error| Error::bad_request("invalid_json", format!("the body is not JSON: {error}")))?;
     if !request.get().starts_with('{') {
-        return Err(Error::bad_request("invalid_field", "write a JSON object, as this provider's own API has it"));
+        return Err(Error::bad_request(
+            "invalid_field",
+            "write a JSON object, as this provider's own API has it",
+        ));
     }
     Ok(request)
 }

@@ -59,7 +59,9 @@ pub(super) fn last_words(door: Door, end: &End, is_whole: bool) -> Vec<u8> {
             format!("{close}event: error\ndata: {error}\n\n")
         }
         Door::Messages => format!("{close}event: error\ndata: {}\n\n", body(door, status, code, &message)),
-        Door::Gemini => format!("{}data: {}\r\n\r\n", close.replace('\n', "\r\n"), body(door, status, code, &message)),
+        Door::Gemini => {
+            format!("{}data: {}\r\n\r\n", close.replace('\n', "\r\n"), body(door, status, code, &message))
+        }
         Door::OllamaChat | Door::OllamaGenerate => {
             format!("{}{}\n", if is_whole { "" } else { "\n" }, body(door, status, code, &message))
         }

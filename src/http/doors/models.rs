@@ -60,12 +60,15 @@ async fn all(app: &App, headers: &HeaderMap) -> Value {
         // Who does not tell has at least what the configuration names.
         if models.is_empty() {
             let named = offers.iter().filter(|offer| offer.name == provider).flat_map(|offer| &offer.models);
-            models.extend(named.filter(|glob| !glob.contains(['*', '?'])).cloned().map(|id| json!({ "id": id })));
+            models.extend(
+                named.filter(|glob| !glob.contains(['*', '?'])).cloned().map(|id| json!({ "id": id })),
+            );
         }
         for mut model in models {
             let Some(id) = model["id"].as_str().map(str::to_owned) else { continue };
             if known.insert(id) {
-                let fields = [("object", json!("model")), ("created", json!(0)), ("owned_by", json!(provider))];
+                let fields =
+                    [("object", json!("model")), ("created", json!(0)), ("owned_by", json!(provider))];
                 for (field, default) in fields {
                     if model[field].is_null() {
                         model[field] = default;
@@ -100,7 +103,8 @@ async fn ask(
         body: Bytes::new(),
         is_listed: false,
     };
-    let mut answer = app.forward.forward_to(provider, call).await.ok().filter(|answer| answer.status == 200)?;
+    let mut answer =
+        app.forward.forward_to(provider, call).await.ok().filter(|answer| answer.status == 200)?;
     let mut body = Vec::new();
     while let Some(Ok(chunk)) = answer.body.next().await {
         body.extend_from_slice(&chunk);
