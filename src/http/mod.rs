@@ -4,6 +4,7 @@ mod doors;
 mod error;
 mod gate;
 mod intake;
+mod lane;
 mod long_poll;
 mod ops;
 mod page;
