@@ -53,8 +53,9 @@ for (const stream of FAULTY) {
     assert.deepEqual([report.errors.length, report.thrown, report.problems], [1, 'protocol_error', []])
     // What comes on the control stream may be there sooner.
     if (!/control/.test(stream)) assert.equal(report.text, /header/.test(stream) ? '' : 'before')
-    assert.ok(count(new RegExp(`^subscribe ${stream} `)) <= 4)
-    assert.ok(count(/^session/) - sessions <= 3)
+    // Three faults in a row are the end, and the one event between them may come before the third of them.
+    assert.ok(count(new RegExp(`^subscribe ${stream} `)) <= 5, hostile.output)
+    assert.ok(count(/^session/) - sessions <= 5, hostile.output)
     assert.deepEqual(stage.browser.complaints, [])
     await close()
   })
