@@ -21,6 +21,7 @@ mod exact;
 mod lines;
 mod once;
 mod ops;
+mod page;
 mod session;
 mod stop;
 mod who;
