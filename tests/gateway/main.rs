@@ -22,6 +22,7 @@ mod exact;
 mod lines;
 mod once;
 mod ops;
+mod page;
 mod session;
 mod stop;
 mod who;
