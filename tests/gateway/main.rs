@@ -19,6 +19,7 @@ mod cursor;
 mod doors;
 mod ends;
 mod exact;
+mod lane;
 mod lines;
 mod once;
 mod ops;
