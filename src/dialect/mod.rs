@@ -4,7 +4,10 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod anthropic;
+#[cfg(test)]
+mod check;
 mod family;
+mod fault;
 mod gemini;
 mod json;
 mod ollama;
