@@ -4,8 +4,6 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod anthropic;
-#[cfg(test)]
-mod check;
 mod family;
 mod fault;
 mod gemini;
@@ -13,6 +11,8 @@ mod json;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
+#[cfg(test)]
+mod shown;
 pub mod splice;
 pub mod sse;
 

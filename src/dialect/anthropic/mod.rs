@@ -162,11 +162,11 @@ impl Dialect for Anthropic {
         let chunk = json::object::<Chunk<'_>>(data).unwrap_or_default();
         // The name of the event says the same; where they differ, the type counts.
         let kind = json::string(chunk.kind).or(message.event).unwrap_or_default();
-        let error = chunk.error.filter(|_| fault::truthy(chunk.error)).map(|error| error.get());
-        if kind != "error" && error.is_none() {
+        let Some((code, message)) =
+            fault::read(chunk.error).or_else(|| (kind == "error").then(|| fault::of(data)))
+        else {
             return self.chunk(&kind, &chunk, events);
-        }
-        let (code, message) = fault::read(error.unwrap_or(data));
+        };
         self.settle(events);
         self.end = Some(End::Error(message.clone()));
         events.push(Event::Error { code, message });

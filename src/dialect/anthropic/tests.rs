@@ -2,7 +2,7 @@ use super::*;
 
 fn check(data: &[&str], expected: &[&str], verdict: &str) {
     let more = r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"more"}}"#;
-    crate::dialect::check::check(Anthropic::default(), data, more, expected, verdict);
+    crate::dialect::shown::check(Anthropic::default(), data, more, expected, verdict);
 }
 
 /// Reads deltas, each given as block index and delta.

@@ -129,12 +129,8 @@ fn usage(chunk: &Chunk<'_>, last: Usage) -> Option<Usage> {
 fn error(event: Option<&str>, data: &str, chunk: &Chunk<'_>) -> Option<(Option<String>, String)> {
     let named_so = event == Some("error");
     let calls_itself_one = Text::of(chunk.object).is_some_and(|object| object.is("error"));
-    let json = match chunk.error {
-        error if fault::truthy(error) => error.map_or(data, |error| error.get()),
-        _ if named_so || (calls_itself_one && chunk.message.is_some()) => data,
-        _ => return None,
-    };
-    Some(fault::read(json))
+    let all_of_it = named_so || (calls_itself_one && chunk.message.is_some());
+    fault::read(chunk.error).or_else(|| all_of_it.then(|| fault::of(data)))
 }
 
 #[cfg(test)]
@@ -146,7 +142,7 @@ mod tests {
 
     fn check(data: &[&str], expected: &[&str], verdict: &str) {
         let more = r#"{"choices":[{"delta":{"content":"more"}}],"error":"more"}"#;
-        crate::dialect::check::check(OpenAiChat::new(), data, more, expected, verdict);
+        crate::dialect::shown::check(OpenAiChat::new(), data, more, expected, verdict);
     }
 
     /// Reads deltas of choice 0.

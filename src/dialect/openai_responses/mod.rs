@@ -137,7 +137,7 @@ impl OpenAiResponses {
         self.usage(response.usage, events);
         match outcome {
             Some(Outcome::Failed) => {
-                self.fail(fault::read(response.error.map_or("", |error| error.get())), events);
+                self.fail(fault::of(response.error.map_or("", |error| error.get())), events);
             }
             Some(Outcome::Cancelled) => {
                 let message = "the provider says that the response was cancelled";
@@ -285,12 +285,10 @@ impl Dialect for OpenAiResponses {
         let chunk = json::object::<Chunk<'_>>(data).unwrap_or_default();
         // The name of the event says the same; where they differ, the type counts.
         let kind = json::string(chunk.kind).or(message.event).unwrap_or_default();
-        let error = chunk.error.filter(|_| fault::truthy(chunk.error)).map(|error| error.get());
-        if kind != "error" && error.is_none() {
-            return self.chunk(&kind, &chunk, events);
-        }
+        let error = fault::read(chunk.error).or_else(|| (kind == "error").then(|| fault::of(data)));
+        let Some(error) = error else { return self.chunk(&kind, &chunk, events) };
         self.settle(events);
-        self.fail(fault::read(error.unwrap_or(data)), events);
+        self.fail(error, events);
     }
 
     fn verdict(&self) -> Verdict {

@@ -2,7 +2,7 @@ use super::*;
 
 fn check(data: &[&str], expected: &[&str], verdict: &str) {
     let more = r#"{"type":"response.output_text.delta","delta":"more"}"#;
-    crate::dialect::check::check(OpenAiResponses::default(), data, more, expected, verdict);
+    crate::dialect::shown::check(OpenAiResponses::default(), data, more, expected, verdict);
 }
 
 /// Reads events whose type is given without `response.`, and whose other members follow.

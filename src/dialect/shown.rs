@@ -1,9 +1,20 @@
-//! Tests of a dialect as data: messages in, events out, one line each.
+//! What a dialect says, as tables of tests have it.
 
 use super::{Dialect, Verdict};
 use crate::cast::event::{Event, Prose};
 
-fn shown(event: &Event) -> String {
+/// Each event in a line, and the verdict.
+pub(super) fn shown(events: &[Event], verdict: &Verdict) -> (Vec<String>, String) {
+    let verdict = match verdict {
+        Verdict::Unfinished => "unfinished".to_owned(),
+        Verdict::Finished => "finished".to_owned(),
+        Verdict::Terminal => "terminal".to_owned(),
+        Verdict::Failed { message } => format!("failed {message}"),
+    };
+    (events.iter().map(event).collect(), verdict)
+}
+
+fn event(event: &Event) -> String {
     let or_dash = |s: &Option<String>| s.clone().unwrap_or("-".to_owned());
     match event {
         Event::Meta { model, upstream_id } => format!("meta {} {}", or_dash(model), or_dash(upstream_id)),
@@ -27,15 +38,10 @@ pub(super) fn check(mut dialect: impl Dialect, data: &[&str], more: &str, expect
         let block = if data.ends_with("\n\n") { (*data).to_owned() } else { format!("data: {data}\n\n") };
         dialect.read(block.as_bytes(), &mut events);
     }
-    assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), expected, "{data:?}");
-    let read = match dialect.verdict() {
-        Verdict::Unfinished => "unfinished".to_owned(),
-        Verdict::Finished => "finished".to_owned(),
-        Verdict::Terminal => "terminal".to_owned(),
-        Verdict::Failed { message } => format!("failed {message}"),
-    };
+    let (lines, read) = shown(&events, &dialect.verdict());
+    assert_eq!(lines, expected, "{data:?}");
     assert_eq!(read, verdict, "{data:?}");
-    let count = events.len();
     dialect.read(format!("data: {more}\n\n").as_bytes(), &mut events);
-    assert_eq!(events.len() == count, read == "terminal" || read.starts_with("failed"), "{data:?}");
+    let nothing_more = events.len() == lines.len();
+    assert_eq!(nothing_more, read == "terminal" || read.starts_with("failed"), "{data:?}");
 }
