@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chunk;
+use super::items::Mark;
 use super::print::Print;
 use crate::cast::event::{Event, Prose};
 use crate::dialect::json::{self, Joint, Leaf, Text};
@@ -18,12 +19,14 @@ pub(super) enum Channel {
     Arguments,
 }
 
+/// Parts of one item that are told apart. Those beyond get no events.
+pub(super) const PARTS_MAX: usize = 64;
+
 /// What has to be remembered of an item to understand what comes next of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Item {
-    /// A fingerprint of its id, and its place in the output: both as they were first given.
-    id: Option<Print>,
-    index: Option<u32>,
+    /// As it was first named.
+    mark: Mark,
     call: Option<Call>,
     parts: BTreeMap<(Channel, u32), Part>,
 }
@@ -55,34 +58,32 @@ impl Channel {
 }
 
 impl Item {
-    pub(super) fn new(id: Option<Print>, index: Option<u32>) -> Self {
-        Self { id, index, ..Self::default() }
+    pub(super) fn new(mark: Mark) -> Self {
+        Self { mark, call: None, parts: BTreeMap::new() }
     }
 
-    pub(super) fn has_id(&self, id: Option<Print>) -> bool {
-        id.is_some() && self.id == id
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
     }
 
-    pub(super) fn has_index(&self, index: Option<u32>) -> bool {
-        index.is_some() && self.index == index
-    }
-
-    pub(super) fn parts(&self) -> usize {
-        self.parts.len()
-    }
-
-    pub(super) fn has_part(&self, channel: Channel, part: u32) -> bool {
-        self.parts.contains_key(&(channel, part))
-    }
-
-    pub(super) fn is_call(&self) -> bool {
-        self.call.is_some()
+    /// Whether it has said what an item of this type says.
+    pub(super) fn says_as(&self, kind: &str) -> bool {
+        match kind {
+            "message" => self.says(Channel::Text) || self.says(Channel::Refusal),
+            "reasoning" => self.says(Channel::Reasoning),
+            _ => self.call.is_some(),
+        }
     }
 
     /// Whether anything was said where readers find this channel.
-    pub(super) fn says(&self, channel: Channel) -> bool {
+    fn says(&self, channel: Channel) -> bool {
         let same = |other: Channel| other.prose() == channel.prose();
         self.parts.iter().any(|((other, _), part)| same(*other) && !part.said.is_empty())
+    }
+
+    fn part(&mut self, channel: Channel, part: u32) -> Option<&mut Part> {
+        let room = self.parts.len() < PARTS_MAX || self.parts.contains_key(&(channel, part));
+        room.then(|| self.parts.entry((channel, part)).or_default())
     }
 
     /// The first event of a call announces it, whatever is known; a later one must have something new.
@@ -112,7 +113,7 @@ impl Item {
     /// Says one delta. A call's arguments can also come as JSON that is in no string.
     pub(super) fn delta(&mut self, channel: Channel, part: u32, delta: Leaf<'_>, events: &mut Vec<Event>) {
         let mut text = String::new();
-        let joint = &mut self.parts.entry((channel, part)).or_default().joint;
+        let Some(Part { joint, .. }) = self.part(channel, part) else { return };
         match (Text::of(delta), delta) {
             (Some(more), _) => joint.push(more, &mut text),
             (None, Some(json)) if channel == Channel::Arguments && json.get().starts_with(['{', '[']) => {
@@ -127,7 +128,7 @@ impl Item {
     /// Says what a part that is told as a whole has beyond what was said of it. What contradicts that is not said:
     /// nothing can be taken back.
     pub(super) fn complete(&mut self, channel: Channel, part: u32, whole: &str, events: &mut Vec<Event>) {
-        let known = self.parts.entry((channel, part)).or_default();
+        let Some(known) = self.part(channel, part) else { return };
         let mut text = String::new();
         match known.said.rest_of(whole) {
             // Half an emoji that is held back is in it.
@@ -160,12 +161,12 @@ impl Item {
                 wholes.push((channel, position, whole));
             }
         }
-        if self.is_call()
+        if self.call.is_some()
             && let Some(whole) = arguments(item)
         {
             wholes.push((Channel::Arguments, 0, whole));
         }
-        wholes.retain(|(channel, part, _)| self.has_part(*channel, *part) || silent(*channel));
+        wholes.retain(|(channel, part, _)| self.parts.contains_key(&(*channel, *part)) || silent(*channel));
         for (channel, part, whole) in wholes {
             self.complete(channel, part, &whole, events);
         }
@@ -175,7 +176,9 @@ impl Item {
         if text.is_empty() {
             return;
         }
-        self.parts.entry((channel, part)).or_default().said.push(&text);
+        if let Some(part) = self.part(channel, part) {
+            part.said.push(&text);
+        }
         match (channel.prose(), &self.call) {
             (Some(kind), _) => events.push(Event::Prose { choice: 0, kind, text }),
             (None, Some(call)) => {

@@ -8,28 +8,22 @@
 
 mod chunk;
 mod item;
+mod items;
 mod print;
 
 use self::chunk::{Chunk, Response};
-use self::item::{Channel, Item};
-use self::print::Print;
+use self::item::Channel;
+use self::items::{Items, Mark, Said};
 use super::json::{self, Leaf, Text};
 use super::{Dialect, Verdict, fault, sse};
 use crate::cast::event::{Event, Usage};
-
-/// Items of one response, and parts of each, that are told apart. Those beyond get no events.
-const ITEMS_MAX: usize = 1024;
-const PARTS_MAX: usize = 64;
 
 /// What has to be remembered of one body to understand its next block.
 #[derive(Debug, Default)]
 pub(super) struct OpenAiResponses {
     begun: bool,
     introduced: bool,
-    items: Vec<Item>,
-    calls: u32,
-    /// Whether a call waits for an answer of whoever asked.
-    asks: bool,
+    items: Items,
     usage: Option<Usage>,
     end: Option<End>,
 }
@@ -73,40 +67,28 @@ impl OpenAiResponses {
             return self.response(kind, response.get(), events);
         }
         if let Some(item) = chunk.item.and_then(|item| json::object::<chunk::Item<'_>>(item.get())) {
-            let id = print(item.id).or_else(|| print(chunk.item_id));
+            let mark = Mark::new(item.id.or(chunk.item_id), chunk.output_index);
             match kind {
-                "response.output_item.added" => {
-                    self.added(id, json::number(chunk.output_index), &item, events)
-                }
-                "response.output_item.done" => self.done(id, json::number(chunk.output_index), &item, events),
+                "response.output_item.added" => self.items.added(mark, &item, events),
+                "response.output_item.done" => self.items.done(mark, &item, events),
                 _ => {}
             }
             return;
         }
-        let Some((channel, last)) = channel(kind) else { return };
+        let Some((channel, whole)) = channel(kind) else { return };
         let part = match channel {
             Channel::Text | Channel::Refusal | Channel::Reasoning => chunk.content_index,
             Channel::Summary => chunk.summary_index,
             Channel::Arguments => chunk.command_index,
         };
-        let part = json::number(part).unwrap_or_default();
-        let Some(at) = self.find(print(chunk.item_id), json::number(chunk.output_index), true) else {
-            return;
-        };
-        let Some(item) = self.items.get_mut(at) else { return };
-        if item.parts() >= PARTS_MAX && !item.has_part(channel, part) {
-            return;
-        }
-        if channel == Channel::Arguments {
-            item.announce(&mut self.calls, None, None, events);
-        }
-        if !last {
-            return item.delta(channel, part, chunk.delta, events);
-        }
+        let part = (channel, json::number(part).unwrap_or_default());
+        let mark = Mark::new(chunk.item_id, chunk.output_index);
         let wholes =
             [chunk.text, chunk.refusal, chunk.arguments, chunk.input, chunk.code, chunk.command, chunk.diff];
-        if let Some(whole) = wholes.into_iter().find_map(json::string) {
-            item.complete(channel, part, &whole, events);
+        if !whole {
+            self.items.part(mark, part, Said::More(chunk.delta), events);
+        } else if let Some(whole) = wholes.into_iter().find_map(json::string) {
+            self.items.part(mark, part, Said::All(whole), events);
         }
     }
 
@@ -119,11 +101,11 @@ impl OpenAiResponses {
         }
         let outcome = Outcome::told(kind, &response);
         if outcome.is_some() {
-            self.whole(&response.output.0, events);
-            self.settle(events);
+            self.items.output(&response.output.0, events);
+            self.items.settle(events);
         }
         let reason = match outcome {
-            Some(Outcome::Completed) if self.asks => Some("tool_calls".to_owned()),
+            Some(Outcome::Completed) if self.items.ask() => Some("tool_calls".to_owned()),
             Some(Outcome::Completed) => Some("stop".to_owned()),
             Some(Outcome::Incomplete) => {
                 json::string(response.incomplete_details.0.reason).or(Some("incomplete".to_owned()))
@@ -147,99 +129,6 @@ impl OpenAiResponses {
         }
     }
 
-    fn added(
-        &mut self,
-        id: Option<Print>,
-        index: Option<u32>,
-        item: &chunk::Item<'_>,
-        events: &mut Vec<Event>,
-    ) {
-        // In another place it is another item, even if all of them are called the same.
-        let is = |item: &Item| if index.is_some() { item.has_index(index) } else { item.has_id(id) };
-        let at = self.items.iter().rposition(is).or_else(|| self.push(id, index));
-        if let Some(at) = at {
-            self.announce(at, item, events);
-        }
-    }
-
-    fn done(
-        &mut self,
-        id: Option<Print>,
-        index: Option<u32>,
-        item: &chunk::Item<'_>,
-        events: &mut Vec<Event>,
-    ) {
-        let Some(at) = self.find(id, index, true) else { return };
-        self.announce(at, item, events);
-        if let Some(known) = self.items.get_mut(at) {
-            known.complete_all(item, events);
-        }
-    }
-
-    /// The whole output, at the end. An item that is in it and was never spoken of counts only where everything like
-    /// it is missing: a server that names its items otherwise at the end has said it already.
-    fn whole(&mut self, output: &[chunk::Item<'_>], events: &mut Vec<Event>) {
-        let says = |channel| self.items.iter().any(|item| item.says(channel));
-        let text = says(Channel::Text) || says(Channel::Refusal);
-        let (reasoning, calls) = (says(Channel::Reasoning), self.items.iter().any(Item::is_call));
-        for (position, item) in (0..).zip(output) {
-            let at = match self.find(print(item.id), Some(position), false) {
-                Some(at) => Some(at),
-                None => {
-                    let kind = json::string(item.kind).unwrap_or_default();
-                    let silent = match &*kind {
-                        "message" => !text,
-                        "reasoning" => !reasoning,
-                        _ => !calls,
-                    };
-                    silent.then(|| self.push(print(item.id), Some(position))).flatten()
-                }
-            };
-            if let Some(at) = at {
-                self.announce(at, item, events);
-                if let Some(known) = self.items.get_mut(at) {
-                    known.complete_all(item, events);
-                }
-            }
-        }
-    }
-
-    /// Says of an item that it is a call, if it is one.
-    fn announce(&mut self, at: usize, item: &chunk::Item<'_>, events: &mut Vec<Event>) {
-        let kind = json::string(item.kind).unwrap_or_default();
-        let tool = kind.strip_suffix("_call");
-        if tool.is_none() && kind != "mcp_approval_request" {
-            return;
-        }
-        let call_id = json::string(item.call_id);
-        // By this id its caller would name it in the answer; what the provider runs has none.
-        self.asks |= call_id.is_some();
-        let id = call_id.or_else(|| json::string(item.id));
-        let name = json::string(item.name).or_else(|| Some(tool?.to_owned()));
-        if let Some(known) = self.items.get_mut(at) {
-            known.announce(&mut self.calls, id, name, events);
-        }
-    }
-
-    /// The item that is meant: the one with this id, else the one in this place, because ids can change between the
-    /// events of one item and places can be missing. Whoever gives neither means the last one.
-    fn find(&mut self, id: Option<Print>, index: Option<u32>, or_new: bool) -> Option<usize> {
-        let by = |is: &dyn Fn(&Item) -> bool| self.items.iter().rposition(is);
-        let found = by(&|item| item.has_id(id) && item.has_index(index))
-            .or_else(|| by(&|item| item.has_id(id)))
-            .or_else(|| by(&|item| item.has_index(index)))
-            .or_else(|| by(&|_| id.is_none() && index.is_none()));
-        if found.is_none() && or_new { self.push(id, index) } else { found }
-    }
-
-    fn push(&mut self, id: Option<Print>, index: Option<u32>) -> Option<usize> {
-        let at = self.items.len();
-        (at < ITEMS_MAX).then(|| {
-            self.items.push(Item::new(id, index));
-            at
-        })
-    }
-
     fn usage(&mut self, usage: Leaf<'_>, events: &mut Vec<Event>) {
         let Some(said) = usage.and_then(|usage| json::object::<chunk::Usage<'_>>(usage.get())) else {
             return;
@@ -259,13 +148,6 @@ impl OpenAiResponses {
         self.end = Some(End::Error(message.clone()));
         events.push(Event::Error { code, message });
     }
-
-    /// Says what the items still hold back, because nothing more is read of them.
-    fn settle(&mut self, events: &mut Vec<Event>) {
-        for item in &mut self.items {
-            item.settle(events);
-        }
-    }
 }
 
 impl Dialect for OpenAiResponses {
@@ -278,7 +160,7 @@ impl Dialect for OpenAiResponses {
         let data = message.data.trim();
         // OpenAI itself does not send it, servers that speak like it do.
         if data == "[DONE]" {
-            self.settle(events);
+            self.items.settle(events);
             self.end = Some(End::Marker);
             return;
         }
@@ -287,7 +169,7 @@ impl Dialect for OpenAiResponses {
         let kind = json::string(chunk.kind).or(message.event).unwrap_or_default();
         let error = fault::read(chunk.error).or_else(|| (kind == "error").then(|| fault::of(data)));
         let Some(error) = error else { return self.chunk(&kind, &chunk, events) };
-        self.settle(events);
+        self.items.settle(events);
         self.fail(error, events);
     }
 
@@ -317,11 +199,6 @@ fn channel(kind: &str) -> Option<(Channel, bool)> {
         _ => return None,
     };
     Some((channel, whole))
-}
-
-/// The fingerprint of an id as it is written.
-fn print(id: Leaf<'_>) -> Option<Print> {
-    id.filter(|_| Text::of(id).is_some()).map(|id| Print::of(id.get()))
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use super::item::PARTS_MAX;
+use super::items::ITEMS_MAX;
 use super::*;
 
 fn check(data: &[&str], expected: &[&str], verdict: &str) {
@@ -83,12 +85,23 @@ fn what_done_has_beyond_the_deltas_is_said_once() {
     );
     check(
         &[
+            r#"output_item.added "item":{"type":"message","id":"x"}"#,
             r#"output_text.delta "item_id":"x","delta":"a""#,
+            r#"output_item.added "item":{"type":"message","id":"y"}"#,
             r#"output_text.delta "item_id":"y","delta":"b""#,
-            r#"output_text.done "item_id":"x","text":"a""#,
+            r#"output_text.done "item_id":"x","text":"ac""#,
             r#"output_text.done "item_id":"y","text":"b""#,
         ],
-        &["text0 a", "text0 b"],
+        &["text0 a", "text0 b", "text0 c"],
+    );
+    // With neither, it is of what was spoken of last.
+    check(
+        &[
+            r#"output_text.delta "item_id":"x","delta":"a""#,
+            r#"output_text.delta "item_id":"y","delta":"b""#,
+            r#"output_text.done "item_id":"z","text":"abc""#,
+        ],
+        &["text0 a", "text0 b", "text0 c"],
     );
 }
 
@@ -271,6 +284,13 @@ fn what_only_the_whole_response_has() {
         &["text0 Hel", "reasoning0 s", "text0 lo", "finish0 stop"],
         "terminal",
     );
+    // A place where something else was said is not its own.
+    let place = DELTA.replace(":0,\"content", ":1,\"content");
+    check(
+        &[&place, &output(&[&message.replace("\"m\"", "\"n\""), reasoning])],
+        &["text0 Hel", "reasoning0 s", "finish0 stop"],
+        "terminal",
+    );
     // Neither by id nor by place: it was said already.
     let renamed = message.replace("\"m\"", "\"n\"");
     check(&[&DELTA.replace(":0", ":5"), &output(&[&renamed])], &["text0 Hel", "finish0 stop"], "terminal");
@@ -359,6 +379,5 @@ fn what_is_remembered_is_limited() {
     };
     (0..ITEMS_MAX + 10).for_each(|index| read(index, 0));
     (1..PARTS_MAX + 10).for_each(|part| read(0, part));
-    assert_eq!(dialect.items.len(), ITEMS_MAX);
     assert_eq!(events.len(), ITEMS_MAX + PARTS_MAX - 1);
 }
