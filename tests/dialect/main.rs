@@ -6,6 +6,8 @@
 
 mod chat;
 mod fold;
+#[path = "../oracle/node.rs"]
+mod node;
 mod sdk;
 mod spoken;
 

@@ -55,8 +55,9 @@ const accumulators = {
         arguments: json(item.arguments ?? item.input ?? item.code ?? item.action ?? item.queries) ?? '',
       }))
     seen.usage = usage && { input: usage.input_tokens, output: usage.output_tokens }
-    const finish = output.some((item) => item.call_id && item.type.endsWith('_call')) ? 'tool_calls' : 'stop'
-    seen.finish = status === 'incomplete' ? response.incomplete_details.reason : finish
+    const asks = output.some((item) => item.call_id && item.type.endsWith('_call'))
+    const finish = { completed: asks ? 'tool_calls' : 'stop', incomplete: response.incomplete_details?.reason }
+    seen.finish = finish[status] ?? null
     if (response.error) throw new Error(response.error.message)
   },
 
