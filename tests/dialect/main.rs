@@ -64,7 +64,7 @@ fn a_body_cut_anywhere_says_no_more_than_the_whole() {
         for path in spoken.fixtures() {
             let body = std::fs::read(&path).unwrap();
             let whole = read(spoken, &spoken.blocks(&body));
-            for end in 0..body.len() {
+            for end in (0..body.len()).step_by(7) {
                 let cut = read(spoken, &spoken.blocks(&body[..end]));
                 let done = matches!(cut.1, Verdict::Terminal | Verdict::Failed { .. });
                 assert!(!done || cut == whole, "{} up to {end}: {cut:#?}", path.display());
