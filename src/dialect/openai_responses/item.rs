@@ -147,7 +147,6 @@ impl Item {
         let reasons = item.content.0.iter().any(|part| Text::of(part.text).is_some());
         let summary = item.summary.0.iter().filter(|_| !reasons).map(|part| (part, true));
         let content = item.content.0.iter().map(|part| (part, false));
-        let silent = |channel| !self.says(channel);
         let mut wholes = Vec::new();
         for (position, (part, summary)) in (0..).zip(content).chain((0..).zip(summary)) {
             let channel = match Text::of(part.kind) {
@@ -166,7 +165,10 @@ impl Item {
         {
             wholes.push((Channel::Arguments, 0, whole));
         }
-        wholes.retain(|(channel, part, _)| self.parts.contains_key(&(*channel, *part)) || silent(*channel));
+        let said = |part: &Part| !part.said.is_empty();
+        wholes.retain(|(channel, part, _)| {
+            self.parts.get(&(*channel, *part)).is_some_and(said) || !self.says(*channel)
+        });
         for (channel, part, whole) in wholes {
             self.complete(channel, part, &whole, events);
         }

@@ -124,6 +124,11 @@ fn items_that_are_done() {
     );
     // Servers differ in how they number parts: one that was never spoken of is none, if there were others.
     check(&[&delta.replace(r#""content_index":0"#, r#""content_index":1"#), &message(text)], &["text0 a"]);
+    let empty = delta.replace(r#""delta":"a""#, r#""delta":"""#);
+    check(
+        &[&empty, &delta.replace(r#""content_index":0"#, r#""content_index":1"#), &message(text)],
+        &["text0 a"],
+    );
     check(&[&message(r#"{"type":"new_part","text":"x"},7,{"type":"output_text","text":null}"#)], &[]);
 
     let reasoning = r#"output_item.done "output_index":0,"item":{"type":"reasoning","content":[{"type":"reasoning_text","text":"ab"}],"summary":[{"type":"summary_text","text":"s"}]}"#;
