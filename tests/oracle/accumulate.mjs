@@ -8,6 +8,7 @@ import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 
 const options = (fetch) => ({ apiKey: 'none', maxRetries: 0, fetch })
+const total = (a, b) => (a == null && b == null ? null : (a ?? 0) + (b ?? 0))
 const joined = (parts) => parts.filter((part) => part != null).join('')
 
 // Each takes a fetch that answers with the body, and `seen` for what is known so far: an error ends it early.
@@ -84,11 +85,15 @@ const accumulators = {
       for (const part of candidate?.content?.parts ?? []) {
         if (part.text) seen[part.thought ? 'reasoning' : 'text'] += part.text
         const call = part.functionCall
-        if (call) seen.tool_calls.push({ id: call.id, name: call.name, arguments: JSON.stringify(call.args ?? {}) })
+        if (call) seen.tool_calls.push({ id: call.id ?? null, name: call.name, arguments: JSON.stringify(call.args) ?? '' })
       }
       seen.finish = candidate?.finishReason ?? seen.finish
       if (usageMetadata) {
-        seen.usage = { input: usageMetadata.promptTokenCount, output: usageMetadata.candidatesTokenCount }
+        const { promptTokenCount, toolUsePromptTokenCount, candidatesTokenCount, thoughtsTokenCount } = usageMetadata
+        seen.usage = {
+          input: total(promptTokenCount, toolUsePromptTokenCount),
+          output: total(candidatesTokenCount, thoughtsTokenCount),
+        }
       }
     }
   },
@@ -101,10 +106,10 @@ const accumulators = {
       seen.reasoning += line.message?.thinking ?? line.thinking ?? ''
       for (const call of line.message?.tool_calls ?? []) {
         const { name, arguments: args } = call.function
-        seen.tool_calls.push({ id: call.id, name, arguments: JSON.stringify(args) })
+        seen.tool_calls.push({ id: call.id ?? null, name, arguments: JSON.stringify(args) })
       }
       seen.finish = line.done_reason ?? seen.finish
-      if (line.done) seen.usage = { input: line.prompt_eval_count, output: line.eval_count }
+      if (line.done) seen.usage = { input: line.prompt_eval_count ?? null, output: line.eval_count ?? null }
     }
   },
 }
