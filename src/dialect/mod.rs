@@ -5,11 +5,14 @@
 
 mod anthropic;
 mod family;
+mod fault;
 mod gemini;
 mod json;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
+#[cfg(test)]
+mod shown;
 pub mod splice;
 pub mod sse;
 
