@@ -1,15 +1,19 @@
-//! `tokencast simulate`: a real HTTP server that speaks OpenAI's chat completions, says seeded prose at a seeded
-//! pace, and fails on request. Reading order: `options` (what can be asked for), `ask` (one request), `script`
-//! (what is said), `prose` (in which words), `chunk` (as which JSON), `wire` (as which bytes, with which faults),
-//! `body` (when), `answer` (over HTTP), `log` (what tests can see).
+//! `tokencast simulate`: a real HTTP server that speaks as OpenAI, Anthropic, Gemini and Ollama do, says seeded
+//! prose at a seeded pace, and fails on request. Reading order: `options` (what can be asked for), `route` (where),
+//! `request` (in which dialect), `ask` (one request), `script` (what is said), `prose` (in which words), `dialects`
+//! (as which JSON), `wire` (as which bytes, with which faults), `body` (when), `answer` (over HTTP), `embeddings`,
+//! `log` (what tests can see).
 
 mod answer;
 mod ask;
 mod body;
-mod chunk;
+mod dialects;
+mod embeddings;
 mod log;
 mod options;
 mod prose;
+mod request;
+mod route;
 mod script;
 #[cfg(test)]
 mod tests;
