@@ -94,8 +94,9 @@ impl Ask {
         let limit = tokens_max.unwrap_or(TOKENS_MAX);
         let length = limit < options.tokens;
         options.tokens = options.tokens.min(limit);
-        if stream && endpoint.repeats_itself() && options.text_bytes() > WHOLE_BYTES_MAX as u64 {
-            return Err(Refusal::too_large());
+        if endpoint.repeats_itself() && options.text_bytes() > WHOLE_BYTES_MAX as u64 {
+            let message = format!("This answer is over {WHOLE_BYTES_MAX} bytes; ask for fewer tokens.");
+            return Err(Refusal::bad(message));
         }
         Ok(Self {
             endpoint,

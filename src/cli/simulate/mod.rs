@@ -67,7 +67,7 @@ impl Simulator {
         self.addr
     }
 
-    /// What a client takes as its base URL, `/v1` included.
+    /// What a client of OpenAI's takes as its base URL, `/v1` included.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }
@@ -153,10 +153,11 @@ pub async fn run(options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let url = simulator.base_url();
+    let (url, addr) = (simulator.base_url(), simulator.addr());
     println!(
         r#"simulated provider at {url} - try: curl -N {url}/chat/completions -d '{{"model":"any","stream":true,"messages":[{{"role":"user","content":"Hi"}}]}}'"#
     );
+    println!("as Anthropic, Gemini and Ollama at http://{addr}");
     let stop = CancellationToken::new();
     tokio::join!(simulator.run(stop.clone()), async {
         interrupted().await;

@@ -61,7 +61,9 @@ fn find(path: &str, query: &str) -> Option<(Method, Route)> {
                 let starting_after = member("starting_after").and_then(|value| value.parse().ok());
                 return Some((Method::GET, Route::Stored { id: id.to_owned(), stream, starting_after }));
             }
-            let (model, verb) = path.strip_prefix("/v1beta/models/")?.rsplit_once(':')?;
+            // The Gemini API has both versions.
+            let behind = path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"))?;
+            let (model, verb) = behind.rsplit_once(':')?;
             let stream = match verb {
                 "generateContent" => false,
                 // Without alt=sse a stream is a JSON array, which nobody who reads streams asks for.
@@ -88,6 +90,7 @@ mod tests {
         let gemini = |stream| Route::Completion(Endpoint::Gemini { model: "m;bom=true".to_owned(), stream });
         for (uri, route) in [
             ("/v1beta/models/m;bom=true:generateContent", gemini(false)),
+            ("/v1/models/m;bom=true:generateContent", gemini(false)),
             ("/v1beta/models/m%3Bbom%3Dtrue:streamGenerateContent?key=k&alt=sse", gemini(true)),
             ("/v1/responses", Route::Completion(Endpoint::OpenaiResponses)),
             ("/v1/embeddings", Route::Embeddings),

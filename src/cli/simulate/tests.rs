@@ -366,13 +366,17 @@ async fn lists_of_models_and_embeddings() {
     ] {
         assert_eq!(server.ask("GET", path, "").await.json().pointer(list).unwrap(), id, "{path}");
     }
-    let mut socket = TcpStream::connect(server.addr).await.unwrap();
-    let request =
-        b"GET /v1/models HTTP/1.1\r\nhost: x\r\nanthropic-version: 2023-06-01\r\nconnection: close\r\n\r\n";
-    socket.write_all(request).await.unwrap();
-    let mut bytes = Vec::new();
-    timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.unwrap().unwrap();
-    assert_eq!(Reply::read(&bytes).json()["data"][0]["type"], "model");
+    for (header, list, id) in [
+        ("anthropic-version: 2023-06-01", "/first_id", "simulated"),
+        ("x-goog-api-key: k", "/models/0/name", "models/simulated"),
+    ] {
+        let mut socket = TcpStream::connect(server.addr).await.unwrap();
+        let request = format!("GET /v1/models HTTP/1.1\r\nhost: x\r\n{header}\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(Reply::read(&bytes).json().pointer(list).unwrap(), id, "{header}");
+    }
     let embeddings = server.ask("POST", "/v1/embeddings", r#"{"model":"m","input":["a","b"]}"#).await.json();
     assert_eq!(embeddings["data"][1]["index"], 1);
     server.end().await;

@@ -5,6 +5,7 @@ mod anthropic;
 mod gemini;
 mod ollama;
 mod openai_chat;
+mod openai_item;
 mod openai_responses;
 #[cfg(test)]
 mod tests;
@@ -64,7 +65,8 @@ pub(super) trait Writer: Debug + Send {
     fn whole(&mut self, script: Script) -> Option<String>;
 }
 
-/// Who the simulator takes itself for, by the path that was asked: errors and lists look different.
+/// Who the simulator takes itself for, by the path that was asked, and by the headers where paths are shared: errors
+/// and lists look different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Openai,
@@ -75,7 +77,8 @@ pub(super) enum Family {
 
 impl Family {
     pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
-        if path.starts_with("/v1beta/") {
+        let generates = path.starts_with("/v1/models/") && path.contains(':');
+        if path.starts_with("/v1beta/") || generates || headers.contains_key("x-goog-api-key") {
             Self::Gemini
         } else if path.starts_with("/api/") {
             Self::Ollama

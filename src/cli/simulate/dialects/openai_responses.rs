@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::super::ask::Ask;
 use super::super::script::{Field, Say, Script, Usage, alphanumeric, rng};
+use super::openai_item::{Item, Kind};
 use super::turn::hear_half;
-use super::{Event, FAILURE, WHOLE_BYTES_MAX, Writer, padded, quoted};
+use super::{Event, FAILURE, Writer, padded, quoted};
 
 #[derive(Debug)]
 pub(super) struct Responses {
@@ -22,105 +23,6 @@ pub(super) struct Responses {
     items: Vec<Value>,
     open: Option<Item>,
     length: bool,
-}
-
-/// The item that is being said.
-#[derive(Debug)]
-struct Item {
-    kind: Kind,
-    id: String,
-    text: String,
-}
-
-#[derive(Debug, PartialEq)]
-enum Kind {
-    Reasoning,
-    Message,
-    Refusal,
-    Call { id: String, name: String },
-}
-
-/// The events of a kind of item, and where in them the text stands.
-struct Names {
-    delta: &'static str,
-    done: &'static str,
-    text: &'static str,
-    /// Added and done; a call has no parts.
-    part: Option<[&'static str; 2]>,
-    /// Members that all of them have, as JSON that begins with a comma.
-    members: &'static str,
-}
-
-impl Kind {
-    fn names(&self) -> Names {
-        let content = Some(["response.content_part.added", "response.content_part.done"]);
-        match self {
-            Self::Reasoning => Names {
-                delta: "response.reasoning_summary_text.delta",
-                done: "response.reasoning_summary_text.done",
-                text: "text",
-                part: Some(["response.reasoning_summary_part.added", "response.reasoning_summary_part.done"]),
-                members: r#","summary_index":0"#,
-            },
-            Self::Message => Names {
-                delta: "response.output_text.delta",
-                done: "response.output_text.done",
-                text: "text",
-                part: content,
-                members: r#","content_index":0,"logprobs":[]"#,
-            },
-            Self::Refusal => Names {
-                delta: "response.refusal.delta",
-                done: "response.refusal.done",
-                text: "refusal",
-                part: content,
-                members: r#","content_index":0"#,
-            },
-            Self::Call { .. } => Names {
-                delta: "response.function_call_arguments.delta",
-                done: "response.function_call_arguments.done",
-                text: "arguments",
-                part: None,
-                members: "",
-            },
-        }
-    }
-
-    fn prefix(&self) -> &'static str {
-        match self {
-            Self::Reasoning => "rs",
-            Self::Message | Self::Refusal => "msg",
-            Self::Call { .. } => "fc",
-        }
-    }
-}
-
-impl Item {
-    fn part(&self) -> Value {
-        match self.kind {
-            Kind::Reasoning => json!({"type": "summary_text", "text": self.text}),
-            Kind::Refusal => json!({"type": "refusal", "refusal": self.text}),
-            Kind::Message | Kind::Call { .. } => {
-                json!({"type": "output_text", "annotations": [], "logprobs": [], "text": self.text})
-            }
-        }
-    }
-
-    /// Without a status it has only begun.
-    fn json(&self, status: Option<&str>) -> Value {
-        let parts: Vec<_> = status.map(|_| self.part()).into_iter().collect();
-        let status = status.unwrap_or("in_progress");
-        match &self.kind {
-            Kind::Reasoning => json!({"id": self.id, "type": "reasoning", "summary": parts}),
-            Kind::Message | Kind::Refusal => json!({
-                "id": self.id, "type": "message", "status": status, "content": parts, "role": "assistant",
-            }),
-            Kind::Call { id, name } => json!({
-                "id": self.id, "type": "function_call", "status": status, "arguments": self.text,
-                "call_id": id, "name": name,
-            }),
-        }
-    }
 }
 
 /// What the answer to this request is called.
@@ -170,12 +72,12 @@ impl Responses {
         self.close("completed");
         let index = self.items.len();
         let id = alphanumeric(&mut rng(self.seed, u64::MAX - 3 - index as u64), 48);
-        let item = Item { id: format!("{}_{id}", kind.prefix()), kind, text: String::new() };
+        let item = Item::new(kind, &id);
         let (names, json, part) = (item.kind.names(), item.json(None), item.part());
         self.open = Some(item);
         self.event("response.output_item.added", &format!(r#","output_index":{index},"item":{json}"#));
         if let Some([added, _]) = names.part {
-            self.item_event(added, &format!(r#"{},"part":{part}"#, index_only(names.members)));
+            self.item_event(added, &format!(r#"{},"part":{part}"#, names.part_members));
         }
     }
 
@@ -185,7 +87,7 @@ impl Responses {
         let members = format!(r#"{},"{}":{}"#, names.members, names.text, quoted(&item.text));
         self.item_event(names.done, &members);
         if let Some([_, done]) = names.part {
-            self.item_event(done, &format!(r#"{},"part":{part}"#, index_only(names.members)));
+            self.item_event(done, &format!(r#"{},"part":{part}"#, names.part_members));
         }
         let index = self.items.len();
         self.event("response.output_item.done", &format!(r#","output_index":{index},"item":{json}"#));
@@ -294,21 +196,11 @@ impl Writer for Responses {
     }
 
     fn whole(&mut self, mut script: Script) -> Option<String> {
-        let mut bytes = 0;
         for say in script.by_ref() {
-            bytes += self.say(&say, Usage::default()).iter().map(|event| event.data.len()).sum::<usize>();
-            // Its events say everything three times, at the least.
-            if bytes > 3 * WHOLE_BYTES_MAX {
-                return None;
-            }
+            self.say(&say, Usage::default());
         }
         Some(self.response(self.status(), Some(script.usage())).to_string())
     }
-}
-
-/// The index alone, without the probabilities, which parts have inside.
-fn index_only(members: &str) -> &str {
-    members.trim_end_matches(r#","logprobs":[]"#)
 }
 
 fn usage_json(usage: Usage) -> Value {
