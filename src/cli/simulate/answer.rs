@@ -61,10 +61,11 @@ pub(super) async fn answer(
 /// The request for the response of this name, as long as the log remembers it.
 fn stored(id: &str, log: &RequestLog, options: &Options) -> Option<Ask> {
     let made = |record: Record| {
-        let endpoint = record.target.strip_suffix("/responses").map(|_| Endpoint::OpenaiResponses)?;
-        let ask = Ask::read(endpoint, &record.body, options).ok()?;
-        (record.method == Method::POST && ask.options.status.is_none() && response_id(&ask) == id)
-            .then_some(ask)
+        if (&record.method, record.target.as_str()) != (&Method::POST, "/v1/responses") {
+            return None;
+        }
+        let ask = Ask::read(Endpoint::OpenaiResponses, &record.body, options).ok()?;
+        (ask.options.status.is_none() && response_id(&ask) == id).then_some(ask)
     };
     log.records().into_iter().rev().find_map(made)
 }

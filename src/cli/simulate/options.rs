@@ -257,10 +257,10 @@ impl Options {
         Ok(())
     }
 
-    /// The same words at the same pace, without faults.
+    /// The same events at the same pace, all of them.
     pub(super) fn faultless(&self) -> Self {
         let Self { seed, tokens, reasoning, tool_calls, refusal, token_bytes, emoji_halves, .. } = *self;
-        let Self { rate, jitter, burst, .. } = *self;
+        let Self { rate, jitter, burst, huge_line, .. } = *self;
         Self {
             seed,
             tokens,
@@ -272,6 +272,7 @@ impl Options {
             rate,
             jitter,
             burst,
+            huge_line,
             ..DEFAULTS
         }
     }

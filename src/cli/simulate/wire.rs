@@ -131,8 +131,9 @@ impl Wire {
         if let Some(bytes) = self.options.huge_line.take() {
             let field = if self.is_ndjson { "" } else { "data: " };
             let data = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(field.len());
-            let event = self.writer.padded(data);
-            self.event(&event);
+            for event in self.writer.pad(data) {
+                self.event(&event);
+            }
         }
     }
 
@@ -144,7 +145,8 @@ impl Wire {
             return;
         }
         if due(&mut self.options.garbage_after) {
-            for line in if self.is_ndjson { NDJSON_GARBAGE } else { GARBAGE } {
+            let garbage = if self.is_ndjson { NDJSON_GARBAGE } else { GARBAGE };
+            for line in garbage {
                 self.line(&[line]);
             }
         }

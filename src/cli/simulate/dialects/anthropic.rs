@@ -151,8 +151,8 @@ impl Writer for Message {
         vec![Event { name: Some("error"), ..Event::plain(format!(r#"{{"type":"error","error":{error}}}"#)) }]
     }
 
-    fn padded(&mut self, bytes: usize) -> Event {
-        ping(" ".repeat(bytes.saturating_sub(PING.len())))
+    fn pad(&mut self, bytes: usize) -> Vec<Event> {
+        vec![ping(" ".repeat(bytes.saturating_sub(PING.len())))]
     }
 
     fn whole(&mut self, mut script: Script) -> Option<String> {

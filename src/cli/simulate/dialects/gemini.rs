@@ -95,8 +95,8 @@ impl Writer for Gemini {
         vec![Event::plain(error.to_string())]
     }
 
-    fn padded(&mut self, bytes: usize) -> Event {
-        Event::plain(padded(self.chunk(0, r#"{"text": ""}"#, None).data, bytes))
+    fn pad(&mut self, bytes: usize) -> Vec<Event> {
+        vec![Event::plain(padded(self.chunk(0, r#"{"text": ""}"#, None).data, bytes))]
     }
 
     fn whole(&mut self, mut script: Script) -> Option<String> {

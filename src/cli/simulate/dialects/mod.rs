@@ -59,13 +59,13 @@ pub(super) trait Writer: Debug + Send {
     fn fail(&mut self) -> Vec<Event>;
 
     /// An event that says nothing, with data of exactly so many bytes, or as few as it takes.
-    fn padded(&mut self, bytes: usize) -> Event;
+    fn pad(&mut self, bytes: usize) -> Vec<Event>;
 
     /// The answer to a request that wants no stream. `None` when it is over [`WHOLE_BYTES_MAX`].
     fn whole(&mut self, script: Script) -> Option<String>;
 }
 
-/// Who the simulator takes itself for, by the path that was asked, and by the headers where paths are shared: errors
+/// Who the simulator takes itself for, by the path that was asked, and by a header where a path is shared: errors
 /// and lists look different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
@@ -77,12 +77,13 @@ pub(super) enum Family {
 
 impl Family {
     pub(super) fn of(path: &str, headers: &HeaderMap) -> Self {
+        let sent = |name| path == "/v1/models" && headers.contains_key(name);
         let generates = path.starts_with("/v1/models/") && path.contains(':');
-        if path.starts_with("/v1beta/") || generates || headers.contains_key("x-goog-api-key") {
+        if path.starts_with("/v1beta/") || generates || sent("x-goog-api-key") {
             Self::Gemini
         } else if path.starts_with("/api/") {
             Self::Ollama
-        } else if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
+        } else if path.starts_with("/v1/messages") || sent("anthropic-version") {
             Self::Anthropic
         } else {
             Self::Openai

@@ -79,8 +79,8 @@ impl Writer for Ollama {
         vec![Event::plain(error(FAILURE))]
     }
 
-    fn padded(&mut self, bytes: usize) -> Event {
-        Event::plain(padded(self.line(NOTHING, None, &[], GOES_ON).data, bytes))
+    fn pad(&mut self, bytes: usize) -> Vec<Event> {
+        vec![Event::plain(padded(self.line(NOTHING, None, &[], GOES_ON).data, bytes))]
     }
 
     fn whole(&mut self, mut script: Script) -> Option<String> {

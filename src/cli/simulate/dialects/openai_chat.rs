@@ -107,8 +107,8 @@ impl Writer for Envelope {
         vec![Event::plain(stream_error()), done()]
     }
 
-    fn padded(&mut self, bytes: usize) -> Event {
-        Event::plain(self.padded_chunk(bytes))
+    fn pad(&mut self, bytes: usize) -> Vec<Event> {
+        vec![Event::plain(self.padded_chunk(bytes))]
     }
 
     fn whole(&mut self, mut script: Script) -> Option<String> {

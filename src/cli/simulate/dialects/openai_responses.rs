@@ -7,7 +7,7 @@ use super::super::ask::Ask;
 use super::super::script::{Field, Say, Script, Usage, alphanumeric, rng};
 use super::openai_item::{Item, Kind};
 use super::turn::hear_half;
-use super::{Event, FAILURE, Writer, padded, quoted};
+use super::{Event, FAILURE, Writer, quoted};
 
 #[derive(Debug)]
 pub(super) struct Responses {
@@ -188,11 +188,10 @@ impl Writer for Responses {
         events
     }
 
-    fn padded(&mut self, bytes: usize) -> Event {
-        let number = self.number;
-        self.number += 1;
-        let data = format!(r#"{{"type":"keepalive","sequence_number":{number}}}"#);
-        Event { name: Some("keepalive"), data: padded(data, bytes), is_last: false }
+    fn pad(&mut self, bytes: usize) -> Vec<Event> {
+        let least = format!(r#"{{"type":"keepalive","sequence_number":{}}}"#, self.number).len();
+        self.event("keepalive", &" ".repeat(bytes.saturating_sub(least)));
+        std::mem::take(&mut self.events)
     }
 
     fn whole(&mut self, mut script: Script) -> Option<String> {
