@@ -8,97 +8,123 @@ var Chunks = class {
   stream;
   messageId;
   #begun = false;
-  /** Text or reasoning that has been begun and not ended. */
-  #open = null;
-  #parts = 0;
+  /** What is being said, in which part. */
+  #prose = null;
+  #part = "";
+  #runs = 0;
   #calls = /* @__PURE__ */ new Map();
-  #finish = null;
-  #usage = null;
-  push({ event, data }) {
-    const said = [];
-    if (!this.#begun) said.push({ type: "start", messageId: this.messageId }, { type: "start-step" });
+  #said = [];
+  push({ id, event, data }) {
+    if (!this.#begun) this.#said.push({ type: "start", messageId: this.messageId }, { type: "start-step" });
     this.#begun = true;
-    if ("choice" in data && (data.choice ?? 0) !== 0) return said;
-    switch (event) {
-      case "text":
-      case "refusal":
-        this.#delta("text", data.text, said);
-        break;
-      case "reasoning":
-        this.#delta("reasoning", data.text, said);
-        break;
-      case "tool_call": {
-        let call = this.#calls.get(data.index);
-        if (call === void 0) {
-          this.#close(said);
-          call = { toolCallId: data.id || `call-${this.stream}-${data.index}`, toolName: data.name || "unknown", arguments: "" };
-          this.#calls.set(data.index, call);
-          said.push({ type: "tool-input-start", toolCallId: call.toolCallId, toolName: call.toolName });
-        }
-        call.arguments += data.arguments;
-        if (data.arguments !== "") said.push({ type: "tool-input-delta", toolCallId: call.toolCallId, inputTextDelta: data.arguments });
-        break;
-      }
-      case "usage":
-        this.#usage = data;
-        break;
-      case "finish":
-        this.#finish = data.reason;
-        break;
-      case "end":
-        this.#end(data, said);
-        break;
+    const before = this.#said.length;
+    if (!("choice" in data) || data.choice === 0 || data.choice === void 0) {
+      if (event === "text" || event === "reasoning" || event === "refusal") this.#say(event, data.text);
+      else if (event === "tool_call") this.#call(data.index, data);
+      else if (event === "finish") this.#closeAll();
+      else if (event === "end") this.#end(data);
     }
-    return said;
+    if (this.#said.length > before && id !== null && event !== "end") this.#said.push({ type: "data-tokencast", data: { id: this.stream, cursor: id }, transient: true });
+    return this.#said.splice(0);
   }
-  #delta(type, delta, said) {
+  #say(kind, delta) {
     if (delta === "") return;
-    if (this.#open?.type !== type) {
-      this.#close(said);
-      this.#open = { type, id: `${type}-${this.#parts++}` };
-      said.push({ type: `${type}-start`, id: this.#open.id });
+    const type = kind === "reasoning" ? "reasoning" : "text";
+    if (this.#prose !== kind) {
+      this.#hush();
+      this.#closeWhole(null);
+      this.#prose = kind;
+      this.#part = `${type}-${++this.#runs}`;
+      this.#said.push({ type: `${type}-start`, id: this.#part });
     }
-    said.push({ type: `${type}-delta`, id: this.#open.id, delta });
+    this.#said.push({ type: `${type}-delta`, id: this.#part, delta });
   }
-  #close(said) {
-    if (this.#open !== null) said.push({ type: `${this.#open.type}-end`, id: this.#open.id });
-    this.#open = null;
+  #hush() {
+    if (this.#prose !== null) this.#said.push({ type: this.#prose === "reasoning" ? "reasoning-end" : "text-end", id: this.#part });
+    this.#prose = null;
   }
-  #end(end, said) {
-    this.#close(said);
-    if (end.reason === "cancelled") return void said.push({ type: "abort", reason: end.code ?? end.reason });
-    if (end.reason !== "completed") return void said.push({ type: "error", errorText: end.message ?? end.code ?? end.reason });
-    for (const call of this.#calls.values()) said.push(available(call));
-    const usage = end.usage ?? this.#usage;
-    const messageMetadata = usage === null ? {} : { messageMetadata: { usage: { inputTokens: usage.input, outputTokens: usage.output } } };
-    said.push({ type: "finish-step" }, { type: "finish", finishReason: finishReason(this.#finish ?? end.finish), ...messageMetadata });
+  /** It begins when its name is known. */
+  #call(index, said) {
+    this.#hush();
+    this.#closeWhole(index);
+    let call = this.#calls.get(index);
+    if (call === void 0) this.#calls.set(index, call = { id: null, name: null, arguments: "", progress: "unsaid" });
+    if (call.progress === "closed") return;
+    call.id ??= said.id ?? null;
+    call.name ??= said.name ?? null;
+    call.arguments += said.arguments;
+    if (call.progress === "begun") this.#input(call, said.arguments);
+    else if (call.name !== null) this.#begin(call, index);
+  }
+  #begin(call, index) {
+    call.progress = "begun";
+    call.id ??= `call_${index}_${this.stream}`;
+    call.name ??= "unknown";
+    this.#said.push({ type: "tool-input-start", toolCallId: call.id, toolName: call.name });
+    this.#input(call, call.arguments);
+  }
+  #input(call, inputTextDelta) {
+    if (inputTextDelta !== "") this.#said.push({ type: "tool-input-delta", toolCallId: call.id, inputTextDelta });
+  }
+  get #ordered() {
+    return [...this.#calls].sort(([a], [b]) => a - b);
+  }
+  /** Closes the calls, except one, that have all of their arguments. */
+  #closeWhole(except) {
+    for (const [index, call] of this.#ordered) {
+      if (index !== except && call.progress === "begun" && call.arguments.endsWith("}") && !(parsed(call.arguments) instanceof SyntaxError)) this.#close(call);
+    }
+  }
+  #closeAll() {
+    this.#hush();
+    for (const [index, call] of this.#ordered) {
+      if (call.progress === "unsaid") this.#begin(call, index);
+      if (call.progress === "begun") this.#close(call);
+    }
+  }
+  #close(call) {
+    call.progress = "closed";
+    const [toolCallId, toolName] = [call.id, call.name];
+    const input = call.arguments.trim() === "" ? {} : parsed(call.arguments);
+    if (!(input instanceof SyntaxError)) this.#said.push({ type: "tool-input-available", toolCallId, toolName, input });
+    else this.#said.push({ type: "tool-input-error", toolCallId, toolName, input: call.arguments, errorText: `the arguments are no JSON: ${input.message}` });
+  }
+  #end({ reason, code, message, finish, usage }) {
+    this.#hush();
+    const metadata = usage === null ? {} : { messageMetadata: { usage: counted(usage) } };
+    if (reason === "completed") {
+      this.#closeAll();
+      this.#said.push({ type: "finish-step" }, { type: "finish", finishReason: finishReason(finish, this.#calls.size > 0), ...metadata });
+    } else if (reason === "cancelled") {
+      this.#said.push({ type: "abort", reason: code ?? reason }, { type: "finish-step" }, { type: "finish", finishReason: "other", ...metadata });
+    } else {
+      if (metadata.messageMetadata !== void 0) this.#said.push({ type: "message-metadata", messageMetadata: metadata.messageMetadata });
+      this.#said.push({ type: "error", errorText: message ?? `the stream ended: ${code ?? reason}` });
+    }
   }
 };
-function available({ toolCallId, toolName, arguments: text }) {
+function parsed(text) {
   try {
-    return { type: "tool-input-available", toolCallId, toolName, input: text.trim() === "" ? {} : JSON.parse(text) };
-  } catch (cause) {
-    return { type: "tool-input-error", toolCallId, toolName, input: text, errorText: `arguments that are no JSON: ${cause.message}` };
+    return JSON.parse(text);
+  } catch (error) {
+    return error;
   }
 }
-var REASONS = {
-  stop: "stop",
-  end_turn: "stop",
-  stop_sequence: "stop",
-  completed: "stop",
-  length: "length",
-  max_tokens: "length",
-  max_output_tokens: "length",
-  tool_calls: "tool-calls",
-  function_call: "tool-calls",
-  tool_use: "tool-calls",
-  content_filter: "content-filter",
-  safety: "content-filter",
-  refusal: "content-filter",
-  error: "error"
-};
-function finishReason(reason) {
-  return REASONS[(reason ?? "").toLowerCase()] ?? "other";
+var WORDS = [
+  ["stop", "stop end_turn stop_sequence completed"],
+  ["length", "length max_tokens max_output_tokens model_context_window_exceeded"],
+  ["tool-calls", "tool_calls tool_use function_call"],
+  ["content-filter", "content_filter refusal safety recitation blocklist prohibited_content spii image_safety"],
+  ["error", "error malformed_function_call"]
+];
+var REASONS = new Map(WORDS.flatMap(([reason, words]) => words.split(" ").map((word) => [word, reason])));
+function finishReason(said, hasCalls) {
+  const reason = REASONS.get(said?.toLowerCase() ?? "stop") ?? "other";
+  return reason === "stop" && hasCalls ? "tool-calls" : reason;
+}
+function counted({ input, output }) {
+  const known = Object.entries({ inputTokens: input, outputTokens: output, totalTokens: input === null || output === null ? null : input + output });
+  return Object.fromEntries(known.filter((entry) => entry[1] !== null));
 }
 
 // src/ai.ts
@@ -179,9 +205,7 @@ var TokencastChatTransport = class {
       signal,
       ticket: typeof ticket === "function" ? () => ticket(stream) : ticket,
       // The answer's own body is held until following stands, or has failed once: the stream is never without a viewer.
-      onState: (state) => {
-        if (state !== "connecting") release(response);
-      }
+      onState: () => release(response)
     });
     const chunks = new Chunks(stream, messageId);
     const events = following[Symbol.asyncIterator]();

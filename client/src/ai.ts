@@ -108,9 +108,7 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
       signal,
       ticket: typeof ticket === "function" ? () => ticket(stream) : ticket,
       // The answer's own body is held until following stands, or has failed once: the stream is never without a viewer.
-      onState: (state) => {
-        if (state !== "connecting") release(response);
-      },
+      onState: () => release(response),
     });
     const chunks = new Chunks(stream, messageId);
     const events = following[Symbol.asyncIterator]();

@@ -7,12 +7,13 @@ import type { StreamEvent } from "../src/event.js";
 import { body, LOCATED, LOG, records, refused, settled, sse, TEXT, transport as webtransport, World } from "./world.js";
 
 const QUESTION: UIMessage = { id: "q", role: "user", parts: [{ type: "text", text: "Why?" }] };
-const SENT = { trigger: "submit-message" as const, chatId: "c 1", messageId: undefined, messages: [QUESTION], abortSignal: undefined };
+const SENT = { trigger: "submit-message" as const, chatId: "c/1", messageId: undefined, messages: [QUESTION], abortSignal: undefined };
 
 type Log = typeof LOG;
 
-/** What a gateway with one stream `s` says, which may have begun and ended before. */
+/** What a gateway with one stream says, which may have begun and ended before. */
 class Gateway {
+  id = "s";
   log: Log = LOG;
   active = false;
   /** What a viewer gets instead of everything at once. */
@@ -28,12 +29,12 @@ class Gateway {
 
   answer(url: URL, signal: AbortSignal, method: string): Response | Promise<Response> {
     if (url.pathname === "/v1/webtransport") return Response.json(LOCATED);
-    if (url.pathname === "/v1/streams/s/events") return this.view(Number(url.searchParams.get("after")), signal);
+    if (url.pathname === `/v1/streams/${this.id}/events`) return this.view(Number(url.searchParams.get("after")), signal);
     if (method === "POST") this.active = true;
     if (method === "DELETE") this.active = false;
     if (method === "DELETE" || !this.active) return new Response(null, { status: 204 });
     const door = new ReadableStream({ cancel: () => void this.released.push(method) });
-    return new Response(door, { headers: { "tokencast-stream-id": "s" } });
+    return new Response(door, { headers: { "tokencast-stream-id": this.id } });
   }
 
   transport(options: TransportOptions = {}): TokencastChatTransport {
@@ -74,24 +75,30 @@ function cut(reason: string, code: string): Log {
   return [...LOG.slice(0, 2), { id: 4, event: "text", data: { from: 4, text: "Grü" } }, { id: 5, event: "end", data: end }];
 }
 
+const at = (cursor: number): UIMessageChunk => ({ type: "data-tokencast", data: { id: "s", cursor }, transient: true });
+
 const CHUNKS: UIMessageChunk[] = [
   { type: "start", messageId: "msg-s" },
   { type: "start-step" },
-  { type: "reasoning-start", id: "reasoning-0" },
-  { type: "reasoning-delta", id: "reasoning-0", delta: "Hm. " },
-  { type: "reasoning-end", id: "reasoning-0" },
-  { type: "text-start", id: "text-1" },
-  { type: "text-delta", id: "text-1", delta: "Grüße 🦀" },
-  { type: "text-end", id: "text-1" },
+  { type: "reasoning-start", id: "reasoning-1" },
+  { type: "reasoning-delta", id: "reasoning-1", delta: "Hm. " },
+  at(3),
+  { type: "reasoning-end", id: "reasoning-1" },
+  { type: "text-start", id: "text-2" },
+  { type: "text-delta", id: "text-2", delta: "Grüße 🦀" },
+  { type: "text-end", id: "text-2" },
   { type: "tool-input-start", toolCallId: "c", toolName: "f" },
   { type: "tool-input-delta", toolCallId: "c", inputTextDelta: '{"a":' },
+  at(6),
   { type: "tool-input-delta", toolCallId: "c", inputTextDelta: "1}" },
-  { type: "text-start", id: "text-2" },
-  { type: "text-delta", id: "text-2", delta: " und\r\nmehr" },
-  { type: "text-end", id: "text-2" },
+  at(7),
   { type: "tool-input-available", toolCallId: "c", toolName: "f", input: { a: 1 } },
+  { type: "text-start", id: "text-3" },
+  { type: "text-delta", id: "text-3", delta: " und\r\nmehr" },
+  at(9),
+  { type: "text-end", id: "text-3" },
   { type: "finish-step" },
-  { type: "finish", finishReason: "stop", messageMetadata: { usage: { inputTokens: 1, outputTokens: 2 } } },
+  { type: "finish", finishReason: "tool-calls", messageMetadata: { usage: { inputTokens: 1, outputTokens: 2, totalTokens: 3 } } },
 ];
 
 test("a chat is sent, and its answer followed", async () => {
@@ -101,7 +108,7 @@ test("a chat is sent, and its answer followed", async () => {
   const [post] = gateway.world.requests;
   assert.deepEqual([post!.method, post!.url.href], ["POST", "http://gateway/api/chat"]);
   assert.deepEqual(post!.headers, { "content-type": "application/json", "x-app": "1", "x-both": "2" });
-  assert.deepEqual(gateway.bodies, [{ team: "t", extra: true, id: "c 1", messages: [QUESTION], trigger: "submit-message" }]);
+  assert.deepEqual(gateway.bodies, [{ team: "t", extra: true, id: "c/1", messages: [QUESTION], trigger: "submit-message" }]);
 });
 
 test("the answer's own body is held until following stands", async () => {
@@ -149,25 +156,24 @@ test("wherever the network breaks, the chunks are the same", async () => {
 test("a reconnect follows from the beginning, and asks for no more than a head", async () => {
   const gateway = new Gateway();
   const transport = gateway.transport();
-  assert.equal(await transport.reconnectToStream({ chatId: "c 1" }), null);
+  assert.equal(await transport.reconnectToStream({ chatId: "c/1" }), null);
   gateway.active = true;
-  const stream = transport.reconnectToStream({ chatId: "c 1" });
+  const stream = transport.reconnectToStream({ chatId: "c/1" });
   await stream;
   assert.deepEqual(gateway.released, ["GET"]);
   assert.deepEqual(await gateway.all(stream), CHUNKS);
-  assert.equal(gateway.world.requests[0]!.url.pathname, "/api/chat/c%201/stream");
+  assert.equal(gateway.world.requests[0]!.url.pathname, "/api/chat/c%2F1/stream");
 });
 
 test("an end that is none is an error, and a stop an abort", async () => {
-  for (const [reason, code, last] of [
-    ["failed", "upstream_cut", { type: "error", errorText: "the provider broke off" }],
-    ["interrupted", "restart", { type: "error", errorText: "the provider broke off" }],
-    ["cancelled", "stopped", { type: "abort", reason: "stopped" }],
-  ] as const) {
+  const usage = { inputTokens: 1, outputTokens: 2, totalTokens: 3 };
+  const said = [{ type: "message-metadata", messageMetadata: { usage } }, { type: "error", errorText: "the provider broke off" }];
+  const stopped = [{ type: "abort", reason: "stopped" }, { type: "finish-step" }, { type: "finish", finishReason: "other", messageMetadata: { usage } }];
+  for (const [reason, code, last] of [["failed", "upstream_cut", said], ["interrupted", "restart", said], ["cancelled", "stopped", stopped]] as const) {
     const gateway = new Gateway();
     gateway.log = cut(reason, code);
     const chunks = await gateway.all(gateway.transport().sendMessages(SENT));
-    assert.deepEqual(chunks.slice(-3), [{ type: "text-delta", id: "text-1", delta: "Grü" }, { type: "text-end", id: "text-1" }, last]);
+    assert.deepEqual(chunks.slice(-3 - last.length), [{ type: "text-delta", id: "text-2", delta: "Grü" }, at(4), { type: "text-end", id: "text-2" }, ...last]);
   }
 });
 
@@ -198,15 +204,15 @@ test("a stream that is cancelled is followed no more", async () => {
 test("a stop is said to the gateway, and again where it has overtaken the start", async () => {
   const gateway = new Gateway();
   const transport = gateway.transport({ headers: { authorization: "Bearer k" } });
-  await transport.stop("c 1");
+  await transport.stop("c/1");
   const [{ method, url, headers }] = gateway.world.requests as [World["requests"][0]];
-  assert.deepEqual([method, url.pathname, headers], ["DELETE", "/api/chat/c%201/stream", { authorization: "Bearer k" }]);
+  assert.deepEqual([method, url.pathname, headers], ["DELETE", "/api/chat/c%2F1/stream", { authorization: "Bearer k" }]);
   let start = (): void => {};
   const { answer } = gateway;
   gateway.answer = (url, signal, method) =>
     method === "POST" ? new Promise((resolve) => (start = () => resolve(answer.call(gateway, url, signal, method)))) : answer.call(gateway, url, signal, method);
   const sending = transport.sendMessages(SENT);
-  const stopped = transport.stop("c 1");
+  const stopped = transport.stop("c/1");
   await settled();
   assert.equal(gateway.deletes, 2);
   start();
@@ -251,23 +257,32 @@ test("where things are asked for", async () => {
 
 test("chunks: calls that are interleaved, nameless, without arguments, or with such as are no JSON", () => {
   const chunks = new Chunks("s");
-  const push = (event: string, data: object): UIMessageChunk[] => chunks.push({ id: 1, event, data } as unknown as StreamEvent);
-  push("tool_call", { index: 0, id: "a", name: "f", arguments: "" });
-  push("tool_call", { index: 1, arguments: '{"b"' });
-  push("tool_call", { index: 0, arguments: "{}" });
-  push("tool_call", { index: 2, id: "c", name: "g", arguments: "" });
+  const push = (event: string, data: object): unknown[] => chunks.push({ id: null, event, data } as unknown as StreamEvent).map((chunk) => [chunk.type, "toolCallId" in chunk ? chunk.toolCallId : null, "input" in chunk ? chunk.input : null]);
+  push("tool_call", { index: 0, id: "a", name: "f", arguments: "{" });
+  assert.deepEqual(push("tool_call", { index: 1, arguments: '{"b"' }), []);
+  assert.deepEqual(push("tool_call", { index: 0, arguments: "}" }), [["tool-input-delta", "a", null]]);
+  assert.deepEqual(push("tool_call", { index: 2, id: "c", name: "g", arguments: "" }), [["tool-input-available", "a", {}], ["tool-input-start", "c", null]]);
+  assert.deepEqual(push("tool_call", { index: 0, arguments: "more" }), []);
   assert.deepEqual(push("text", { choice: 1, text: "of another choice" }), []);
   assert.deepEqual(push("text", { text: "" }), []);
-  push("finish", { reason: "tool_use" });
-  const said = push("end", { reason: "completed", finish: null, usage: null });
-  assert.deepEqual(said.map((chunk) => [chunk.type, "toolCallId" in chunk ? chunk.toolCallId : null, "input" in chunk ? chunk.input : null]), [
-    ["tool-input-available", "a", {}],
-    ["tool-input-error", "call-s-1", '{"b"'],
+  assert.deepEqual(push("finish", { reason: "tool_use" }), [
+    ["tool-input-start", "call_1_s", null],
+    ["tool-input-delta", "call_1_s", null],
+    ["tool-input-error", "call_1_s", '{"b"'],
     ["tool-input-available", "c", {}],
-    ["finish-step", null, null],
-    ["finish", null, null],
   ]);
-  assert.deepEqual(said.at(-1), { type: "finish", finishReason: "tool-calls" });
+  assert.deepEqual(chunks.push({ id: 9, event: "end", data: { reason: "completed", finish: "tool_use", usage: null } } as unknown as StreamEvent), [
+    { type: "finish-step" },
+    { type: "finish", finishReason: "tool-calls" },
+  ]);
+});
+
+test("chunks: the providers' finish reasons", () => {
+  const reason = (finish: string | null): unknown => {
+    const [, , , last] = new Chunks("s").push({ id: 9, event: "end", data: { reason: "completed", finish, usage: null } } as unknown as StreamEvent);
+    return last;
+  };
+  for (const [said, finishReason] of [[null, "stop"], ["end_turn", "stop"], ["MAX_TOKENS", "length"], ["SAFETY", "content-filter"], ["constructor", "other"]]) assert.deepEqual(reason(said!), { type: "finish", finishReason });
 });
 
 /** A chat without a framework. */
@@ -282,7 +297,7 @@ class Chat extends AbstractChat<UIMessage> {
       replaceMessage: (index, message) => void (state.messages = state.messages.map((other, at) => (at === index ? structuredClone(message) : other))),
       snapshot: structuredClone,
     };
-    super({ id: "c 1", transport, state, ...(onError && { onError }) });
+    super({ id: "c/1", transport, state, ...(onError && { onError }) });
   }
 }
 
@@ -296,7 +311,7 @@ test("the AI SDK reads a message out of it", async () => {
   await gateway.wait((async () => {
     for await (message of readUIMessageStream({ stream, onError: (error) => problems.push(error) }));
   })());
-  assert.deepEqual([problems, message?.id, message?.metadata], [[], "msg-s", { usage: { inputTokens: 1, outputTokens: 2 } }]);
+  assert.deepEqual([problems, message?.id, message?.metadata], [[], "msg-s", { usage: { inputTokens: 1, outputTokens: 2, totalTokens: 3 } }]);
   assert.deepEqual(message?.parts.map((part) => [part.type, "state" in part ? part.state : null]), [
     ["step-start", null],
     ["reasoning", "done"],
@@ -367,6 +382,7 @@ test("a chat of the AI SDK: the result of a tool continues the same message", as
   const gateway = new Gateway();
   const chat = new Chat(gateway.transport(), []);
   await gateway.wait(chat.sendMessage({ text: "Why?" }));
+  gateway.id = "t";
   await chat.addToolOutput({ tool: "f", toolCallId: "c", output: 5 } as never);
   gateway.log = [{ id: 1, event: "text", data: { from: 1, text: "Five." } }, { ...LOG.at(-1)!, id: 2 }];
   await gateway.wait(chat.sendMessage());
