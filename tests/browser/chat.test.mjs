@@ -76,6 +76,7 @@ test('an answer, and another one', async () => {
   const [second, first] = await streams()
   assert.deepEqual(await said(page), [await stage.gateway.text(first.id), await stage.gateway.text(second.id)])
   assert.deepEqual(await said(page, 'user'), ['What is a token?', 'And a stream?'])
+  assert.ok(await stage.gateway.metric('tokencast_webtransport_handshakes_total', 'outcome="accepted"') > 0)
   await page.close()
 })
 
