@@ -175,7 +175,7 @@ var TokencastChatTransport = class {
     return this.#follow(response, abortSignal, trigger === "submit-message" && last?.role === "assistant" ? last.id : void 0);
   }
   #chat(chatId) {
-    return `${this.#api.replace(/\/$/, "")}/${encodeURIComponent(chatId)}/stream`;
+    return this.#api.replace(/\/?(?=\?|$)/, `/${encodeURIComponent(chatId)}/stream`);
   }
   async #call(method, url, headers, signal, body) {
     const all = new Headers(await resolve(this.#options.headers));

@@ -76,7 +76,8 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
   }
 
   #chat(chatId: string): string {
-    return `${this.#api.replace(/\/$/, "")}/${encodeURIComponent(chatId)}/stream`;
+    // In front of a query, where there is one.
+    return this.#api.replace(/\/?(?=\?|$)/, `/${encodeURIComponent(chatId)}/stream`);
   }
 
   async #call(method: string, url: string, headers?: Headed, signal?: AbortSignal, body?: string): Promise<Response> {

@@ -155,14 +155,14 @@ test("wherever the network breaks, the chunks are the same", async () => {
 
 test("a reconnect follows from the beginning, and asks for no more than a head", async () => {
   const gateway = new Gateway();
-  const transport = gateway.transport();
+  const transport = gateway.transport({ api: "/api/chat?team=t" });
   assert.equal(await transport.reconnectToStream({ chatId: "c/1" }), null);
   gateway.active = true;
   const stream = transport.reconnectToStream({ chatId: "c/1" });
   await stream;
   assert.deepEqual(gateway.released, ["GET"]);
   assert.deepEqual(await gateway.all(stream), CHUNKS);
-  assert.equal(gateway.world.requests[0]!.url.pathname, "/api/chat/c%2F1/stream");
+  assert.equal(gateway.world.requests[0]!.url.href, "http://gateway/api/chat/c%2F1/stream?team=t");
 });
 
 test("an end that is none is an error, and a stop an abort", async () => {

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import { TokencastChatTransport } from '../../client/dist/ai.js'
 import { until } from './process.mjs'
+import { request } from './provider.mjs'
 import { Site } from './site.mjs'
 import { Stage } from './stage.mjs'
 
@@ -149,3 +151,52 @@ test('stopped in one tab, it ends in both and at the provider; closed, it ends n
   assert.equal((await stage.gateway.ended(next)).end.reason, 'completed')
   assert.deepEqual(stage.browser.complaints, [])
 })
+
+/** What is said in one delta or in many is the same; cursors are where frames end. */
+function joined(chunks) {
+  const all = []
+  for (const chunk of chunks.filter(({ type }) => type !== 'data-tokencast')) {
+    const last = all.at(-1)
+    const continues = last?.type === chunk.type && last.id === chunk.id && last.toolCallId === chunk.toolCallId
+    if (continues && chunk.type === 'tool-input-delta') last.inputTextDelta += chunk.inputTextDelta
+    else if (continues && /-delta$/.test(chunk.type)) last.delta += chunk.delta
+    else all.push({ ...chunk })
+  }
+  return all
+}
+
+async function of_view(id) {
+  const body = await (await fetch(`${stage.gateway.url}/v1/streams/${id}/ui`)).text()
+  const data = body.split('\n\n').map((block) => /^data: (.*)$/s.exec(block)?.[1])
+  return data.filter((data) => data && data !== '[DONE]').map((data) => JSON.parse(data))
+}
+
+async function of_transport(id) {
+  const transport = new TokencastChatTransport({
+    gateway: stage.gateway.url,
+    fetch: async () => new Response(null, { headers: { 'tokencast-stream-id': id } }),
+  })
+  const chunks = []
+  for await (const chunk of await transport.reconnectToStream({ chatId: 'any' })) chunks.push(chunk)
+  return chunks
+}
+
+const tool = (name) => ({ type: 'function', function: { name, parameters: { type: 'object' } } })
+const usage = { stream_options: { include_usage: true } }
+
+for (const [what, simulate, extra, last] of [
+  ['text', {}, usage, 'finish'],
+  ['reasoning, text and calls', { reasoning: 20, tool_calls: 3 }, { ...usage, tools: [tool('a'), tool('b')] }, 'finish'],
+  ['nothing but a refusal', { refusal: true }, {}, 'finish'],
+  ['the first of three choices', { reasoning: 5, emoji_halves: true }, { n: 3 }, 'finish'],
+  ['a cut', { cut_after: 9 }, {}, 'error'],
+  ['an error in the middle of a call', { tokens: 2, tool_calls: 2, error_after: 8 }, { tools: [tool('a')] }, 'error'],
+]) {
+  test(`the transport says what the view \`ui\` says: ${what}`, async () => {
+    const { id } = await stage.gateway.cast({ ...request(7, { tokens: 40, rate: 0, ...simulate }), ...extra })
+    await stage.gateway.ended(id)
+    const chunks = joined(await of_transport(id))
+    assert.equal(chunks.at(-1).type, last)
+    assert.deepEqual(chunks, joined(await of_view(id)))
+  })
+}
