@@ -1,0 +1,67 @@
+//! An error that a provider says in band, as a code and a sentence.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::json::{self, Leaf, shape};
+
+/// Said for an error that says nothing.
+const NO_MESSAGE: &str = "the provider gave no message";
+
+shape! {
+    Fault {
+        status: Leaf<'a> = b"status",
+        code: Leaf<'a> = b"code",
+        kind: Leaf<'a> = b"type",
+        message: Leaf<'a> = b"message",
+    }
+}
+
+/// What a member `error` says: a sentence, or an object that has one. It is no error if JavaScript would call it
+/// false. The code is a word where there is one (`status`, `code`, `type`), else the number.
+pub(super) fn read(error: Leaf<'_>) -> Option<(Option<String>, String)> {
+    let json = error.map(|error| error.get()).filter(|error| !matches!(*error, "false" | "0" | "\"\""))?;
+    let fault = json::object::<Fault<'_>>(json).unwrap_or_default();
+    let word = [fault.status, fault.code, fault.kind].into_iter().find_map(json::string);
+    let number = || fault.code.filter(|code| json::number::<i64>(Some(code)).is_some());
+    let code = word.or_else(|| number().map(|code| code.get().to_owned()));
+    let message = json::string(fault.message).or_else(|| json::string(error));
+    let message = message.unwrap_or_else(|| if json == "{}" { NO_MESSAGE } else { json }.to_owned());
+    Some((code, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    shape! {
+        Line {
+            error: Leaf<'a> = b"error",
+        }
+    }
+
+    #[test]
+    fn errors() {
+        let check = |error: &str, expected: Option<(Option<&str>, &str)>| {
+            let line = format!(r#"{{"error":{error}}}"#);
+            let said = read(json::object::<Line<'_>>(&line).unwrap().error);
+            let said = said.as_ref().map(|(code, message)| (code.as_deref(), &**message));
+            assert_eq!(said, expected, "{error}");
+        };
+        for none in ["null", "false", "0", "\"\""] {
+            check(none, None);
+        }
+        check("\"m\"", Some((None, "m")));
+        check("\"\\ud83d\\n\"", Some((None, "\u{FFFD}\n")));
+        check("true", Some((None, "true")));
+        check("{}", Some((None, NO_MESSAGE)));
+        check("[1, 2]", Some((None, "[1, 2]")));
+        check(
+            r#"{"code":503,"message":"m","status":"UNAVAILABLE","details":[]}"#,
+            Some((Some("UNAVAILABLE"), "m")),
+        );
+        check(r#"{"code":503,"message":"m","status":""}"#, Some((Some("503"), "m")));
+        check(r#"{"code":"c","message":"m","type":"t"}"#, Some((Some("c"), "m")));
+        check(r#"{"code":null,"message":"m","type":"t"}"#, Some((Some("t"), "m")));
+        check(r#"{"code":1e999,"message":""}"#, Some((None, r#"{"code":1e999,"message":""}"#)));
+    }
+}
