@@ -120,12 +120,20 @@ impl Family {
     pub fn accepts(self, content_type: Option<&str>) -> bool {
         let Some(content_type) = content_type else { return true };
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        let wanted: &[&str] = match self.framing() {
-            Framing::Sse => &["text/event-stream"],
+        let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
+        match self.framing() {
+            Framing::Sse => is(self.content_type()),
             // An answer of one line, as to a request that only loads a model, is plain JSON for Ollama.
-            Framing::Ndjson => &["application/x-ndjson", "application/ndjson", "application/json"],
-        };
-        wanted.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted))
+            Framing::Ndjson => is(self.content_type()) || is("application/ndjson") || is("application/json"),
+        }
+    }
+
+    /// The content type that an answer should have.
+    pub fn content_type(self) -> &'static str {
+        match self.framing() {
+            Framing::Sse => "text/event-stream",
+            Framing::Ndjson => "application/x-ndjson",
+        }
     }
 
     /// The body to send for `request`: the received bytes with streaming, and if asked for usage, switched

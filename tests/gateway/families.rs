@@ -44,6 +44,7 @@ async fn gemini() {
     let call = check("gemini", Script::says(&whole), ("a", "completed", None, "", 2)).await;
     let head = call["head"].as_str().unwrap();
     assert!(head.starts_with("POST /v1beta/models/m:streamGenerateContent?alt=sse HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\naccept: text/event-stream\r\n"), "{head}");
     assert_eq!(call["body"], r#"{"messages":[1]}"#);
     assert_eq!(call["end"]["finish"], "STOP");
 
@@ -72,7 +73,9 @@ async fn ollama() {
     let error = "{\"error\":\"no memory\"}\n";
     let whole = format!("{a}{done}");
     let call = check("ollama", lines(&whole), ("a", "completed", None, "", 2)).await;
-    assert!(call["head"].as_str().unwrap().starts_with("POST /api/chat HTTP/1.1\r\n"));
+    let head = call["head"].as_str().unwrap();
+    assert!(head.starts_with("POST /api/chat HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\naccept: application/x-ndjson\r\n"), "{head}");
     let body: Value = serde_json::from_str(call["body"].as_str().unwrap()).unwrap();
     assert_eq!(body, json!({ "model": "m", "messages": [1] }));
     assert_eq!((&call["end"]["finish"], &call["end"]["usage"]["output"]), (&json!("stop"), &json!(7)));
