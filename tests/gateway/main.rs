@@ -18,6 +18,7 @@ mod crowd;
 mod cursor;
 mod ends;
 mod exact;
+mod families;
 mod lines;
 mod once;
 mod ops;
