@@ -40,8 +40,9 @@ impl Family {
             Self::Gemini => {
                 let [before, behind] = GEMINI_PATH;
                 let model = model?;
-                let model = model.strip_prefix("models/").unwrap_or(model);
-                Some(format!("{before}{model}{behind}").into())
+                let path = format!("{before}{}{behind}", model.strip_prefix("models/").unwrap_or(model));
+                // A model that is none would lead elsewhere.
+                self.allows(&path).then(|| path.into())
             }
             Self::Ollama => Some("/api/chat".into()),
         }
@@ -136,19 +137,29 @@ impl Family {
     pub fn accepts(self, content_type: Option<&str>) -> bool {
         let Some(content_type) = content_type else { return true };
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        let wanted = match self.framing() {
+        let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
+        match self.framing() {
+            Framing::Sse => is(self.content_type()),
+            // An answer of one line, as to a request that only loads a model, is plain JSON for Ollama.
+            Framing::Ndjson => is(self.content_type()) || is("application/ndjson") || is("application/json"),
+        }
+    }
+
+    /// The content type that an answer should have.
+    pub fn content_type(self) -> &'static str {
+        match self.framing() {
             Framing::Sse => "text/event-stream",
             Framing::Ndjson => "application/x-ndjson",
-        };
-        essence.eq_ignore_ascii_case(wanted)
+        }
     }
 
     /// The body to send for `request`: the received bytes with streaming, and if asked for usage, switched
     /// on.
     pub fn prepare(self, path: &str, request: &str, ask_usage: bool) -> Result<String, splice::NotAnObject> {
         match (self, path) {
-            (Self::Openai, "/responses") | (Self::Anthropic | Self::Ollama, _) => splice::streaming(request),
+            (Self::Openai, "/responses") | (Self::Anthropic, _) => splice::streaming(request),
             (Self::Openai, _) => splice::openai_chat(request, ask_usage),
+            (Self::Ollama, _) => splice::streaming_by_default(request),
             // Streaming is in its path, and so is the model.
             (Self::Gemini, _) => splice::without(request, &["model", "stream"]),
         }
@@ -184,7 +195,9 @@ mod tests {
             assert!(family.allows(&path), "{path}");
             assert!(!family.allows("/files"));
         }
-        assert_eq!(Family::Gemini.default_path(None), None);
+        for none in [None, Some(""), Some("models/"), Some("a/../b"), Some("a?key=b#"), Some("a%2f")] {
+            assert_eq!(Family::Gemini.default_path(none), None, "{none:?}");
+        }
         for path in ["/v1beta/models/:streamGenerateContent", "/v1beta/models/a/../b:streamGenerateContent"] {
             assert!(!Family::Gemini.allows(path), "{path}");
         }
@@ -205,7 +218,25 @@ mod tests {
         check(Some("text/event-streams"), false);
         check(Some("text/html; x=text/event-stream"), false);
         check(Some(""), false);
-        assert!(Family::Ollama.accepts(Some("application/x-ndjson")));
+        for content_type in ["application/x-ndjson", "application/json; charset=utf-8", "application/ndjson"]
+        {
+            assert!(Family::Ollama.accepts(Some(content_type)), "{content_type}");
+        }
         assert!(!Family::Ollama.accepts(Some("text/event-stream")));
+        assert!(!Family::Gemini.accepts(Some("application/json")));
+    }
+
+    #[test]
+    fn requests_are_prepared() {
+        let check = |family: Family, request: &str, expected: &str| {
+            let path = family.default_path(Some("m")).unwrap();
+            assert_eq!(family.prepare(&path, request, true).unwrap(), expected);
+        };
+        let gemini = r#"{"contents": [], "generationConfig" : {"stream":1.0}}"#;
+        check(Family::Gemini, gemini, gemini);
+        check(Family::Gemini, r#"{"model":"m","stream":false,"contents": [] }"#, r#"{"contents": [] }"#);
+        check(Family::Ollama, r#"{"model" : "m"}"#, r#"{"model" : "m"}"#);
+        check(Family::Ollama, r#"{"model":"m","stream": false}"#, r#"{"model":"m","stream": true}"#);
+        assert_eq!((Family::Gemini.query(), Family::Ollama.query()), ("?alt=sse", ""));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokencast::cast::event::{Event, Prose, Usage};
 use tokencast::dialect::Verdict;
+use tokencast::upstream::split::Piece;
 
 use crate::spoken::Spoken;
 
@@ -107,14 +107,18 @@ impl Folded {
     }
 }
 
-/// Reads a body to its end and checks on the way that nothing follows a final verdict.
-pub(crate) fn read(spoken: &Spoken, blocks: &[Bytes]) -> (Folded, Verdict) {
+/// Reads a body to its clean end and checks on the way that nothing follows a final verdict.
+pub(crate) fn read(spoken: &Spoken, blocks: &[Piece]) -> (Folded, Verdict) {
     let mut dialect = spoken.family.dialect(spoken.path);
     let mut folded = Folded::default();
     for block in blocks {
         let before = dialect.verdict();
         let mut events = Vec::new();
-        dialect.read(block, &mut events);
+        if block.complete {
+            dialect.read(&block.bytes, &mut events);
+        } else {
+            dialect.read_rest(&block.bytes, &mut events);
+        }
         if matches!(before, Verdict::Terminal | Verdict::Failed { .. }) {
             assert_eq!(events, [], "after {before:?}");
             assert_eq!(dialect.verdict(), before);

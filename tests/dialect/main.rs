@@ -11,14 +11,14 @@ mod node;
 mod sdk;
 mod spoken;
 
-use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 use tokencast::dialect::Verdict;
+use tokencast::upstream::split::Piece;
 
 use self::fold::read;
-use self::spoken::{ALL, CHAT, Spoken};
+use self::spoken::{ALL, CHAT, Spoken, complete};
 
 #[test]
 fn fixtures_fold_as_expected() {
@@ -78,9 +78,9 @@ fn a_body_cut_anywhere_says_no_more_than_the_whole() {
 }
 
 /// Blocks of a dialect's fixtures, perhaps with some of their bytes replaced, removed or inserted.
-fn mutated() -> impl Strategy<Value = (&'static Spoken, Vec<Bytes>)> {
+fn mutated() -> impl Strategy<Value = (&'static Spoken, Vec<Piece>)> {
     let spoken = prop::sample::select(ALL.iter().collect::<Vec<_>>());
-    let blocks = |spoken: &Spoken| -> Vec<Bytes> {
+    let blocks = |spoken: &Spoken| -> Vec<Piece> {
         spoken.fixtures().iter().flat_map(|path| spoken.blocks(&std::fs::read(path).unwrap())).collect()
     };
     let fixtures: Vec<_> = ALL.iter().map(|spoken| (spoken.name, blocks(spoken))).collect();
@@ -88,13 +88,13 @@ fn mutated() -> impl Strategy<Value = (&'static Spoken, Vec<Bytes>)> {
         let (_, blocks) = fixtures.iter().find(|(name, _)| *name == spoken.name).unwrap();
         let edits = vec((any::<prop::sample::Index>(), 0..4usize, inserted()), 0..3);
         let block = (prop::sample::select(blocks.clone()), edits).prop_map(|(block, edits)| {
-            let mut block = block.to_vec();
+            let mut bytes = block.bytes.to_vec();
             for (at, remove, insert) in edits {
-                let start = at.index(block.len().max(1)).min(block.len());
-                let end = (start + remove).min(block.len());
-                block.splice(start..end, insert);
+                let start = at.index(bytes.len().max(1)).min(bytes.len());
+                let end = (start + remove).min(bytes.len());
+                bytes.splice(start..end, insert);
             }
-            Bytes::from(block)
+            Piece { bytes: bytes.into(), complete: block.complete }
         });
         vec(block, 0..12).prop_map(move |blocks| (spoken, blocks))
     })
@@ -120,7 +120,7 @@ proptest! {
     /// `read` asserts that nothing follows a final verdict, and `Folded` the rules of events.
     #[test]
     fn any_bytes_are_survived(blocks in vec(vec(any::<u8>(), 0..64), 0..8)) {
-        let blocks: Vec<_> = blocks.into_iter().map(Bytes::from).collect();
+        let blocks: Vec<_> = blocks.into_iter().map(complete).collect();
         ALL.iter().for_each(|spoken| drop(read(spoken, &blocks)));
     }
 
@@ -138,7 +138,7 @@ proptest! {
                 let escapes: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
                 spoken.block(&spoken.delta.replace("TEXT", &format!("\"{escapes}\"")))
             };
-            let blocks: Vec<Bytes> = units.chunks(size).map(block).collect();
+            let blocks: Vec<Piece> = units.chunks(size).map(block).collect();
             let (folded, _) = read(spoken, &blocks);
             let said: String = folded.choices.into_values().map(|choice| choice.text).collect();
             prop_assert_eq!(&said, &text, "{}", spoken.name);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::Value;
 use tokencast::dialect::Family;
-use tokencast::upstream::split::{Framing, Splitter};
+use tokencast::upstream::split::{Framing, Piece, Splitter};
 
 /// One dialect.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) const CHAT: Spoken = Spoken {
     delta: r#"{"choices":[{"delta":{"content":TEXT}}]}"#,
 };
 
-pub(crate) const ALL: [Spoken; 3] = [
+pub(crate) const ALL: [Spoken; 5] = [
     CHAT,
     Spoken {
         name: "openai_responses",
@@ -39,24 +39,36 @@ pub(crate) const ALL: [Spoken; 3] = [
         path: "/v1/messages",
         delta: r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":TEXT}}"#,
     },
+    Spoken {
+        name: "gemini",
+        family: Family::Gemini,
+        path: "/v1beta/models/m:streamGenerateContent",
+        delta: r#"{"candidates":[{"content":{"parts":[{"text":TEXT}]}}]}"#,
+    },
+    Spoken {
+        name: "ollama",
+        family: Family::Ollama,
+        path: "/api/chat",
+        delta: r#"{"message":{"content":TEXT},"done":false}"#,
+    },
 ];
 
 impl Spoken {
-    /// The complete blocks of a body.
-    pub(crate) fn blocks(&self, body: &[u8]) -> Vec<Bytes> {
+    /// The blocks of a body.
+    pub(crate) fn blocks(&self, body: &[u8]) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut splitter = Splitter::new(self.family.framing(), 1 << 20);
         splitter.push(Bytes::copy_from_slice(body), &mut pieces).unwrap();
         pieces.extend(splitter.finish());
-        pieces.into_iter().filter(|piece| piece.complete).map(|piece| piece.bytes).collect()
+        pieces
     }
 
     /// The block that is this message.
-    pub(crate) fn block(&self, message: &str) -> Bytes {
-        match self.family.framing() {
-            Framing::Sse => format!("data: {message}\n\n").into(),
-            Framing::Ndjson => format!("{message}\n").into(),
-        }
+    pub(crate) fn block(&self, message: &str) -> Piece {
+        complete(match self.family.framing() {
+            Framing::Sse => format!("data: {message}\n\n"),
+            Framing::Ndjson => format!("{message}\n"),
+        })
     }
 
     /// Our own bodies. What they fold to stands beside each.
@@ -77,4 +89,8 @@ impl Spoken {
         let bodies = index.as_array().unwrap().iter().filter(|body| body["dialect"] == self.name);
         bodies.map(|body| corpus.join(body["file"].as_str().unwrap())).collect()
     }
+}
+
+pub(crate) fn complete(bytes: impl Into<Bytes>) -> Piece {
+    Piece { bytes: bytes.into(), complete: true }
 }

@@ -19,6 +19,7 @@ mod cursor;
 mod doors;
 mod ends;
 mod exact;
+mod families;
 mod lane;
 mod lines;
 mod once;

@@ -59,12 +59,18 @@ impl Lane {
 
 /// Where a connection's service leaves what is to happen with its socket.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Slot(Arc<(Mutex<Option<(Parts, Order)>>, Notify)>);
+pub(super) struct Slot(Arc<Left>);
+
+#[derive(Debug, Default)]
+struct Left {
+    filled: Mutex<Option<(Parts, Order)>>,
+    told: Notify,
+}
 
 impl Slot {
     pub(super) fn fill(&self, head: Parts, order: Order) {
         *self.lock() = Some((head, order));
-        self.0.1.notify_one();
+        self.0.told.notify_one();
     }
 
     pub(super) async fn filled(&self) -> (Parts, Order) {
@@ -72,12 +78,12 @@ impl Slot {
             if let Some(filled) = self.lock().take() {
                 return filled;
             }
-            self.0.1.notified().await;
+            self.0.told.notified().await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Parts, Order)>> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.filled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +110,7 @@ struct Door {
     number: u64,
     /// Seats that are taken or on their way.
     taken: usize,
-    seats: mpsc::UnboundedSender<Seat>,
+    seats: mpsc::Sender<Seat>,
 }
 
 impl Rooms {
@@ -122,12 +128,13 @@ impl Rooms {
         let doors = open.entry(name).or_default();
         if let Some(door) = doors.iter_mut().find(|door| door.taken < SEATS_MAX) {
             door.taken += 1;
-            let _ = door.seats.send(seat);
+            // There is room for as many as there are seats.
+            let _ = door.seats.try_send(seat);
             return;
         }
-        let (seats, inbox) = mpsc::unbounded_channel();
+        let (seats, inbox) = mpsc::channel(SEATS_MAX);
         let number = doors.last().map_or(0, |door| door.number + 1);
-        let _ = seats.send(seat);
+        let _ = seats.try_send(seat);
         doors.push(Door { number, taken: 1, seats });
         drop(open);
         let room = Room::new(self.clone(), name, number, cast, view, inbox, closing, self.stalled);

@@ -34,7 +34,7 @@ pub(super) struct Room {
     cast: Cast,
     view: View,
     watch: Watch,
-    inbox: mpsc::UnboundedReceiver<Seat>,
+    inbox: mpsc::Receiver<Seat>,
     closing: CancellationToken,
     stalled: Duration,
     /// Seats that have everything that there was.
@@ -68,7 +68,7 @@ impl Room {
         number: u64,
         cast: Cast,
         view: View,
-        inbox: mpsc::UnboundedReceiver<Seat>,
+        inbox: mpsc::Receiver<Seat>,
         closing: CancellationToken,
         stalled: Duration,
     ) -> Self {
