@@ -37,9 +37,7 @@ enum Command {
     /// Follow a stream in the terminal
     Watch(watch::Options),
     /// Run the simulated provider alone: as OpenAI, Anthropic, Gemini and Ollama, with faults to choose
-    ///
-    /// A request overrides these options, under their names with `_` for `-`, in a member "simulate" of its body, or in
-    /// its model's name, as in "any;tokens=50;cut_after=10".
+    #[command(after_help = simulate::STEERING)]
     Simulate(simulate::Options),
     /// Make an API key: prints it, and what to put into the configuration
     Key(key::Options),

@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 pub use self::log::{Counts, Ended, RECORD_BYTES_MAX, RECORDS_MAX, Record, RequestLog};
-pub use self::options::{LineEnd, Options};
+pub use self::options::{LineEnd, Options, STEERING};
 
 /// Connections that are served at the same time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16_384;

@@ -27,6 +27,10 @@ const FAULTS: &str =
     "Faults (an event is a block with `data:` or a line of NDJSON, counted from 1, `[DONE]` included)";
 const BYTES: &str = "How it is written";
 
+/// What the help says at its end.
+pub const STEERING: &str = "A request overrides these options, under their names with _ for -, in a member `simulate` of \
+    its body,\nor in its model's name, as in `any;tokens=50;cut_after=10`.";
+
 // Not a doc comment: clap would print it as the description of any command that flattens this.
 // A request overrides any of these but `listen`, under the same names, in a member `"simulate"` of its body.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
