@@ -13,7 +13,7 @@ use crate::cast::log::{Part, Rendering};
 use crate::cast::thread::{Call, Progress, Thread};
 
 /// Behind everything.
-const DONE: &[u8] = b"data: [DONE]\n\n";
+pub const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// What a tool is called that the provider gives no name.
 const NAMELESS: &str = "unknown";
