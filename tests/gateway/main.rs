@@ -13,6 +13,7 @@ mod provider;
 mod says;
 mod viewing;
 
+mod ai_sdk;
 mod bad;
 mod crowd;
 mod cursor;
