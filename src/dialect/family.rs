@@ -18,8 +18,9 @@ pub enum Family {
     Ollama,
 }
 
-/// Before and behind the model in Gemini's paths.
-const GEMINI_PATH: [&str; 2] = ["/v1beta/models/", ":streamGenerateContent"];
+/// Before the model in Gemini's paths, the usual one first; and behind it.
+const GEMINI_MODELS: [&str; 2] = ["/v1beta/models/", "/v1/models/"];
+const GEMINI_STREAM: &str = ":streamGenerateContent";
 
 impl Family {
     /// As the configuration writes it.
@@ -38,9 +39,10 @@ impl Family {
             Self::Openai => Some("/chat/completions".into()),
             Self::Anthropic => Some("/v1/messages".into()),
             Self::Gemini => {
-                let [before, behind] = GEMINI_PATH;
                 let model = model?;
-                let path = format!("{before}{}{behind}", model.strip_prefix("models/").unwrap_or(model));
+                let [before, _] = GEMINI_MODELS;
+                let path =
+                    format!("{before}{}{GEMINI_STREAM}", model.strip_prefix("models/").unwrap_or(model));
                 // A model that is none would lead elsewhere.
                 self.allows(&path).then(|| path.into())
             }
@@ -53,7 +55,9 @@ impl Family {
         match self {
             Self::Openai => &["/chat/completions", "/completions", "/responses"],
             Self::Anthropic => &["/v1/messages"],
-            Self::Gemini => &["/v1beta/models/{model}:streamGenerateContent"],
+            Self::Gemini => {
+                &["/v1beta/models/{model}:streamGenerateContent", "/v1/models/{model}:streamGenerateContent"]
+            }
             Self::Ollama => &["/api/chat", "/api/generate"],
         }
     }
@@ -167,9 +171,9 @@ impl Family {
 }
 
 fn gemini_model(path: &str) -> Option<&str> {
-    let [before, behind] = GEMINI_PATH;
-    let model = path.strip_prefix(before)?.strip_suffix(behind)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    let behind = GEMINI_MODELS.iter().find_map(|before| path.strip_prefix(before))?;
+    let model = behind.strip_suffix(GEMINI_STREAM)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@;=,~".contains(c);
     (!model.is_empty() && model.chars().all(plain)).then_some(model)
 }
 
