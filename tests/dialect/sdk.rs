@@ -101,5 +101,13 @@ fn call(ToolCall { id, name, arguments: json }: &ToolCall) -> Value {
 
 /// Arguments as what they say: SDKs that parse them do not tell how they were written.
 fn arguments(json: &str) -> Value {
-    serde_json::from_str(json).unwrap_or_else(|_| json.into())
+    fn plain(value: Value) -> Value {
+        match value {
+            Value::Number(number) => number.as_f64().into(),
+            Value::Array(list) => list.into_iter().map(plain).collect(),
+            Value::Object(members) => members.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+            value => value,
+        }
+    }
+    serde_json::from_str(json).map_or_else(|_| json.into(), plain)
 }

@@ -109,7 +109,8 @@ const accumulators = {
         seen.tool_calls.push({ id: call.id ?? null, name, arguments: JSON.stringify(args) })
       }
       seen.finish = line.done_reason ?? seen.finish
-      if (line.done) seen.usage = { input: line.prompt_eval_count ?? null, output: line.eval_count ?? null }
+      const { prompt_eval_count: input = null, eval_count: output = null } = line
+      if (input != null || output != null) seen.usage = { input, output }
     }
   },
 }
