@@ -129,7 +129,7 @@ impl Server {
             total: Duration::from_secs(config.upstream.total_s),
             closing: server.closing.clone(),
         });
-        let app = http::App::new(config.http.clone(), edge.clone());
+        let app = http::App::new(config.http.clone(), config.ai_sdk.clone(), edge.clone());
         // 4. Everybody else.
         ops.serves(edge.clone());
         let Self { public, services, accepting, .. } = &server;

@@ -80,10 +80,14 @@ export class Transcript {
 
   show(fold: Fold): void {
     const { element } = this;
+    // A scroll that is not told yet.
+    if (element.scrollTop < this.#top && element.scrollHeight - element.scrollTop - element.clientHeight >= 40) this.#atEnd = false;
     fold.choices.forEach((choice, number) => {
       this.#choices[number] ??= new ChoiceShown(number, element);
       this.#choices[number].show(choice, fold.choices.length > 1);
     });
-    if (this.#atEnd) element.scrollTop = element.scrollHeight;
+    if (!this.#atEnd) return;
+    element.scrollTop = element.scrollHeight;
+    this.#top = element.scrollTop;
   }
 }

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod pages;
 mod producer;
 mod reel;
+pub mod thread;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -72,6 +73,7 @@ struct Shared {
 impl Shared {
     fn new(about: Arc<About>, log: Log, share: Share, journal: Arc<dyn Durable>) -> Self {
         let tail = Tail { seq: log.tail(), closed: log.end().is_some() };
+        let log = log.named(&about.id);
         Self {
             about,
             journal,
@@ -156,7 +158,7 @@ impl Cast {
                 if last != blocks || marks.windows(2).any(|pair| pair[0].last + 1 != pair[1].first) {
                     return Err(damaged(about));
                 }
-                let pages = Pages::new(about.number, marks, journal.clone(), budget.clone());
+                let pages = Pages::new(about, marks, journal.clone(), budget.clone());
                 (Log::elsewhere(ended), Some(pages))
             }
             Content::Whole(mut frames) => {
@@ -239,10 +241,17 @@ impl Cast {
         bytes_max: usize,
         page: &mut Page,
     ) -> Result<Read, Unread> {
-        match self.pages().filter(|_| after < self.tail()) {
-            Some(pages) => pages.read(source, after, bytes_max, page).await,
-            None => Ok(self.read(source, after, bytes_max)),
+        let Some(pages) = self.pages() else { return Ok(self.read(source, after, bytes_max)) };
+        if after < self.tail() {
+            return pages.read(source, after, bytes_max, page).await;
         }
+        if let Source::Rendered(rendering) = source
+            && rendering.has_thread()
+        {
+            let thread = pages.thread(rendering, self.tail()).await?;
+            self.lock().log.take_up(rendering, thread);
+        }
+        Ok(self.read(source, after, bytes_max))
     }
 
     /// The journal's pieces, unless their content was erased.

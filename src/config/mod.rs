@@ -22,6 +22,7 @@ use crate::{auth, http, journal, logging, upstream, webtransport};
 pub struct Config {
     pub http: http::Config,
     pub ops: http::OpsConfig,
+    pub ai_sdk: http::AiSdk,
     pub webtransport: webtransport::Config,
     pub auth: auth::Config,
     pub journal: journal::Config,

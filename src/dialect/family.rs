@@ -18,8 +18,9 @@ pub enum Family {
     Ollama,
 }
 
-/// Before and behind the model in Gemini's paths.
-const GEMINI_PATH: [&str; 2] = ["/v1beta/models/", ":streamGenerateContent"];
+/// Before the model in Gemini's paths, the usual one first; and behind it.
+const GEMINI_MODELS: [&str; 2] = ["/v1beta/models/", "/v1/models/"];
+const GEMINI_STREAM: &str = ":streamGenerateContent";
 
 impl Family {
     /// As the configuration writes it.
@@ -38,10 +39,12 @@ impl Family {
             Self::Openai => Some("/chat/completions".into()),
             Self::Anthropic => Some("/v1/messages".into()),
             Self::Gemini => {
-                let [before, behind] = GEMINI_PATH;
                 let model = model?;
-                let model = model.strip_prefix("models/").unwrap_or(model);
-                Some(format!("{before}{model}{behind}").into())
+                let [before, _] = GEMINI_MODELS;
+                let path =
+                    format!("{before}{}{GEMINI_STREAM}", model.strip_prefix("models/").unwrap_or(model));
+                // A model that is none would lead elsewhere.
+                self.allows(&path).then(|| path.into())
             }
             Self::Ollama => Some("/api/chat".into()),
         }
@@ -52,7 +55,9 @@ impl Family {
         match self {
             Self::Openai => &["/chat/completions", "/completions", "/responses"],
             Self::Anthropic => &["/v1/messages"],
-            Self::Gemini => &["/v1beta/models/{model}:streamGenerateContent"],
+            Self::Gemini => {
+                &["/v1beta/models/{model}:streamGenerateContent", "/v1/models/{model}:streamGenerateContent"]
+            }
             Self::Ollama => &["/api/chat", "/api/generate"],
         }
     }
@@ -136,19 +141,29 @@ impl Family {
     pub fn accepts(self, content_type: Option<&str>) -> bool {
         let Some(content_type) = content_type else { return true };
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        let wanted = match self.framing() {
+        let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
+        match self.framing() {
+            Framing::Sse => is(self.content_type()),
+            // An answer of one line, as to a request that only loads a model, is plain JSON for Ollama.
+            Framing::Ndjson => is(self.content_type()) || is("application/ndjson") || is("application/json"),
+        }
+    }
+
+    /// The content type that an answer should have.
+    pub fn content_type(self) -> &'static str {
+        match self.framing() {
             Framing::Sse => "text/event-stream",
             Framing::Ndjson => "application/x-ndjson",
-        };
-        essence.eq_ignore_ascii_case(wanted)
+        }
     }
 
     /// The body to send for `request`: the received bytes with streaming, and if asked for usage, switched
     /// on.
     pub fn prepare(self, path: &str, request: &str, ask_usage: bool) -> Result<String, splice::NotAnObject> {
         match (self, path) {
-            (Self::Openai, "/responses") | (Self::Anthropic | Self::Ollama, _) => splice::streaming(request),
+            (Self::Openai, "/responses") | (Self::Anthropic, _) => splice::streaming(request),
             (Self::Openai, _) => splice::openai_chat(request, ask_usage),
+            (Self::Ollama, _) => splice::streaming_by_default(request),
             // Streaming is in its path, and so is the model.
             (Self::Gemini, _) => splice::without(request, &["model", "stream"]),
         }
@@ -156,9 +171,9 @@ impl Family {
 }
 
 fn gemini_model(path: &str) -> Option<&str> {
-    let [before, behind] = GEMINI_PATH;
-    let model = path.strip_prefix(before)?.strip_suffix(behind)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    let behind = GEMINI_MODELS.iter().find_map(|before| path.strip_prefix(before))?;
+    let model = behind.strip_suffix(GEMINI_STREAM)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@;=,~".contains(c);
     (!model.is_empty() && model.chars().all(plain)).then_some(model)
 }
 
@@ -184,7 +199,9 @@ mod tests {
             assert!(family.allows(&path), "{path}");
             assert!(!family.allows("/files"));
         }
-        assert_eq!(Family::Gemini.default_path(None), None);
+        for none in [None, Some(""), Some("models/"), Some("a/../b"), Some("a?key=b#"), Some("a%2f")] {
+            assert_eq!(Family::Gemini.default_path(none), None, "{none:?}");
+        }
         for path in ["/v1beta/models/:streamGenerateContent", "/v1beta/models/a/../b:streamGenerateContent"] {
             assert!(!Family::Gemini.allows(path), "{path}");
         }
@@ -205,7 +222,25 @@ mod tests {
         check(Some("text/event-streams"), false);
         check(Some("text/html; x=text/event-stream"), false);
         check(Some(""), false);
-        assert!(Family::Ollama.accepts(Some("application/x-ndjson")));
+        for content_type in ["application/x-ndjson", "application/json; charset=utf-8", "application/ndjson"]
+        {
+            assert!(Family::Ollama.accepts(Some(content_type)), "{content_type}");
+        }
         assert!(!Family::Ollama.accepts(Some("text/event-stream")));
+        assert!(!Family::Gemini.accepts(Some("application/json")));
+    }
+
+    #[test]
+    fn requests_are_prepared() {
+        let check = |family: Family, request: &str, expected: &str| {
+            let path = family.default_path(Some("m")).unwrap();
+            assert_eq!(family.prepare(&path, request, true).unwrap(), expected);
+        };
+        let gemini = r#"{"contents": [], "generationConfig" : {"stream":1.0}}"#;
+        check(Family::Gemini, gemini, gemini);
+        check(Family::Gemini, r#"{"model":"m","stream":false,"contents": [] }"#, r#"{"contents": [] }"#);
+        check(Family::Ollama, r#"{"model" : "m"}"#, r#"{"model" : "m"}"#);
+        check(Family::Ollama, r#"{"model":"m","stream": false}"#, r#"{"model":"m","stream": true}"#);
+        assert_eq!((Family::Gemini.query(), Family::Ollama.query()), ("?alt=sse", ""));
     }
 }

@@ -5,11 +5,14 @@
 
 mod anthropic;
 mod family;
+mod fault;
 mod gemini;
 mod json;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
+#[cfg(test)]
+mod shown;
 pub mod splice;
 pub mod sse;
 
@@ -31,6 +34,10 @@ pub enum Framing {
 pub trait Dialect: Debug + Send + Sync {
     /// Appends what the next complete block says. After a terminal marker or an error that is nothing.
     fn read(&mut self, block: &[u8], events: &mut Vec<Event>);
+
+    /// Appends what the rest of a body says that ended within a block. By default that is nothing: it may be half of
+    /// what was meant.
+    fn read_rest(&mut self, _rest: &[u8], _events: &mut Vec<Event>) {}
 
     /// How the stream would end if the body ended cleanly now.
     fn verdict(&self) -> Verdict;

@@ -53,6 +53,8 @@ pub(crate) trait Forward: std::fmt::Debug + Send + Sync {
     fn forward(&self, call: Call) -> Forwarding<'_>;
     /// Asks every provider of a dialect, or of any.
     fn providers(&self, dialect: Option<&str>) -> Vec<(String, &'static str)>;
+    /// Who serves a model, and what it speaks: the provider of that name, if there is one, else the first one.
+    fn serving(&self, provider: Option<&str>, model: &str) -> Result<(String, &'static str), AskError>;
     /// The same call to the provider of that name.
     fn forward_to(&self, provider: &str, call: Call) -> Forwarding<'_>;
 }

@@ -142,6 +142,10 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
             header("idempotency-replayed"),
             header("tokencast-after"),
             header("tokencast-offset"),
+            header("tokencast-stream-id"),
+            header("x-vercel-ai-ui-message-stream"),
+            header("x-workflow-run-id"),
+            header("x-workflow-stream-tail-index"),
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(600));

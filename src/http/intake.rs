@@ -250,8 +250,7 @@ fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool)
             "events": format!("{url}/events"),
             "raw": format!("{url}/raw"),
             "text": format!("{url}/text"),
-            // Not there yet; the name is.
-            "ui": null,
+            "ui": format!("{url}/ui"),
             "webtransport": bases.webtransport.as_deref().map(on),
         },
     });

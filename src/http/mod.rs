@@ -4,6 +4,7 @@ mod doors;
 mod error;
 mod gate;
 mod intake;
+mod lane;
 mod long_poll;
 mod ops;
 mod page;
@@ -12,6 +13,7 @@ mod place;
 mod providers;
 mod serve;
 mod streams;
+mod ui;
 mod viewing;
 mod wire;
 
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use tower_http::cors::CorsLayer;
 use url::Url;
 
+pub use self::doors::ai_sdk::Config as AiSdk;
 pub(crate) use self::ops::{Ops, router as ops_router};
 pub(crate) use self::serve::{bind, serve};
 use crate::edge::Edge;
@@ -95,11 +98,19 @@ pub(crate) struct App {
     edge: Edge,
     /// Callers at the doors who may come again.
     again: doors::Again,
+    ai_sdk: Arc<AiSdk>,
+    chats: doors::ai_sdk::Chats,
 }
 
 impl App {
-    pub(crate) fn new(config: Config, edge: Edge) -> Self {
-        Self { config: Arc::new(config), edge, again: doors::Again::default() }
+    pub(crate) fn new(config: Config, ai_sdk: AiSdk, edge: Edge) -> Self {
+        Self {
+            config: Arc::new(config),
+            edge,
+            again: doors::Again::default(),
+            ai_sdk: Arc::new(ai_sdk),
+            chats: doors::ai_sdk::Chats::default(),
+        }
     }
 }
 
@@ -119,6 +130,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/events", get(viewing::events))
         .route("/v1/streams/{id}/raw", get(viewing::raw))
         .route("/v1/streams/{id}/text", get(viewing::text))
+        .route("/v1/streams/{id}/ui", get(ui::show))
         .route("/v1/providers", get(providers::list))
         .route("/v1/webtransport", get(place::show))
         .merge(page::routes())

@@ -1,6 +1,7 @@
 //! Viewers over HTTP: the native view as SSE or long-poll, the provider's bytes, the bare text.
 
 use std::io;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::error::Error;
 use super::gate::Granted;
+use super::lane::{Lane, Order};
 use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::{App, long_poll};
@@ -60,8 +62,24 @@ pub(super) async fn events(
     if snapshot {
         cursor = cast.look(|now| Snapshot::of(&now).sse(&mut head)).await?;
     }
+    let heartbeat = Duration::from_millis(heartbeat);
+    if link.as_ref().is_some_and(|link| link.takes_lane) && cast.end().is_none() {
+        let order = Order {
+            attached: cast.attach(),
+            cast,
+            view: View::Events,
+            begin: head.into(),
+            after: cursor,
+            heartbeat,
+            expires: grant.expires,
+            closing: app.closing.clone(),
+        };
+        let mut response = stream("text/event-stream", Body::empty());
+        response.extensions_mut().insert(Lane::new(order));
+        return Ok(response);
+    }
     let viewer = Viewer::new(cast, View::Events, cursor, "sse", app.closing.clone())
-        .with_heartbeat(std::time::Duration::from_millis(heartbeat))
+        .with_heartbeat(heartbeat)
         .until(grant.expires);
     let body = follow(head.into(), viewer, Ending::Polite, link);
     Ok(stream("text/event-stream", body).into_response())

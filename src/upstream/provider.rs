@@ -286,7 +286,7 @@ impl Call {
         let mut request = client
             .post(&self.url)
             .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "text/event-stream")
+            .header(ACCEPT, self.family.content_type())
             .header(ACCEPT_ENCODING, "identity")
             .body(self.body.clone());
         for (name, value) in &self.headers {

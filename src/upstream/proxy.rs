@@ -58,6 +58,16 @@ impl Forward for Registry {
             .filter(|provider| dialect.is_none_or(|wanted| provider.family.name() == wanted));
         wanted.map(|provider| (provider.name.to_string(), provider.family.name())).collect()
     }
+
+    fn serving(&self, name: Option<&str>, model: &str) -> Result<(String, &'static str), AskError> {
+        let mut providers = self.providers().iter();
+        let found = match name {
+            Some(name) => providers.find(|provider| *provider.name == *name),
+            None => providers.find(|provider| provider.serves(model)),
+        };
+        let found = found.ok_or_else(|| AskError::UnknownModel { model: model.to_owned() })?;
+        Ok((found.name.to_string(), found.family.name()))
+    }
 }
 
 impl Registry {

@@ -42,6 +42,8 @@ pub(super) struct Reader<'a> {
     /// Cut, and not fed yet: a reader that is interrupted still feeds them, so that the log has no gap.
     pieces: VecDeque<Piece>,
     bytes: u64,
+    /// The body has ended, and cleanly: what is left of it is all that will come.
+    at_eof: bool,
 }
 
 /// Ends the reading early.
@@ -58,6 +60,7 @@ impl<'a> Reader<'a> {
             dialect: call.family.dialect(&call.path),
             pieces: VecDeque::new(),
             bytes: 0,
+            at_eof: false,
         }
     }
 
@@ -162,7 +165,7 @@ impl<'a> Reader<'a> {
                 }
                 // After the marker it does not matter any more how the body ends.
                 (_, Some(outcome)) => return Ok(outcome),
-                (Ok(Ok(None)), None) => return Ok(self.at_eof()),
+                (Ok(Ok(None)), None) => return self.at_eof().await,
                 (Ok(Err(error)), None) => {
                     return Err(self.because(Why::UpstreamCut, &causes(&error.without_url())));
                 }
@@ -183,11 +186,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn at_eof(&mut self) -> Outcome {
-        match self.dialect.verdict() {
+    /// How the stream ends now that the body did. Its last block comes first: it can be whole without a line behind it,
+    /// and say how.
+    async fn at_eof(&mut self) -> Result<Outcome, Stop> {
+        self.at_eof = true;
+        self.pieces.extend(self.splitter.finish());
+        self.feed_pieces().await?;
+        Ok(match self.dialect.verdict() {
             Verdict::Finished => Outcome::completed(),
             _ => Outcome::because(Why::UpstreamEof, "the provider's answer ended before it was finished"),
-        }
+        })
     }
 
     async fn push(&mut self, chunk: Bytes) -> Result<(), Stop> {
@@ -215,10 +223,12 @@ impl<'a> Reader<'a> {
             let mut events = Vec::new();
             if complete {
                 self.dialect.read(&piece, &mut events);
-                for event in &mut events {
-                    if let Event::Error { message, .. } = event {
-                        *message = self.call.scrub(message);
-                    }
+            } else if self.at_eof {
+                self.dialect.read_rest(&piece, &mut events);
+            }
+            for event in &mut events {
+                if let Event::Error { message, .. } = event {
+                    *message = self.call.scrub(message);
                 }
             }
             room.fill(Block { bytes: piece, events });

@@ -10,6 +10,7 @@ use crate::cast::end::End;
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::fold::Choices;
 use crate::cast::log::{Part, Rendering};
+use crate::cast::thread::Thread;
 
 /// The native view as Server-Sent Events.
 #[derive(Debug)]
@@ -24,11 +25,11 @@ impl Rendering for Sse {
         0
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         each(part, |id, event| sse(out, id, event.name(), event));
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, _: &mut Thread, out: &mut Vec<u8>) {
         sse(out, Some(end.seq()), "end", &end.wire());
     }
 }
@@ -38,11 +39,11 @@ impl Rendering for Poll {
         1
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         each(part, |id, event| poll(out, id, event.name(), event));
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, _: &mut Thread, out: &mut Vec<u8>) {
         json(out, &end.wire());
     }
 }

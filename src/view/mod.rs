@@ -3,6 +3,7 @@
 pub mod events;
 pub mod msgpack;
 pub mod text;
+pub mod ui;
 
 use crate::cast::log::Source;
 
@@ -19,6 +20,8 @@ pub enum View {
     Raw,
     /// The text of choice 0 and nothing else.
     Text,
+    /// Choice 0 as the AI SDK's UI message stream.
+    Ui,
 }
 
 impl View {
@@ -29,6 +32,7 @@ impl View {
             View::Packed => Source::Rendered(&msgpack::Packed),
             View::Raw => Source::Raw,
             View::Text => Source::Rendered(&text::Text),
+            View::Ui => Source::Rendered(&ui::Ui),
         }
     }
 
@@ -39,6 +43,7 @@ impl View {
             View::Packed => "packed",
             View::Raw => "raw",
             View::Text => "text",
+            View::Ui => "ui",
         }
     }
 }

@@ -26,7 +26,7 @@ const GARBAGE = {
   'a choice that is none': event(2, 'text', { from: 2, choice: -1, text: 'behind' }),
   'a billionth choice': event(2, 'text', { from: 2, choice: 1e9, text: 'behind' }),
   'a snapshot in the middle': event(2, 'snapshot', { upto: 2, choices: [], usage: null }),
-  'bytes that are no text': Buffer.concat([Buffer.from('id: 2\nevent: text\ndata: '), Buffer.alloc(100, 0xff), Buffer.from('\n\n')]),
+  'bytes that are no text': Buffer.from(`id: 2\nevent: text\ndata: ${'\xff'.repeat(100)}\n\n`, 'latin1'),
 }
 
 for (const [name, garbage] of Object.entries(GARBAGE)) {
@@ -64,7 +64,10 @@ for (const [name, start] of Object.entries({
 
 test('what is unknown is skipped', async () => {
   const end = { reason: 'completed', code: null, message: null, finish: null, usage: null, blocks: 3 }
-  const said = [': comment', open(), TEXT, event(2, 'novelty', { from: 2, x: 1 }), event(3, 'text', { from: 3, text: ' and behind', y: 2 }), event(4, 'end', end)]
+  const said = [
+    ': comment', open(), TEXT, event(2, 'novelty', { from: 2, x: 1 }),
+    event(3, 'text', { from: 3, text: ' and behind', y: 2 }), event(4, 'end', end),
+  ]
   const strange = await Strange.start((response) => say(response, said.join('\n')))
   const { ask, close } = await stage.client()
   const report = await ask('done', await ask('follow', `${strange.url}/v1/streams/s`, { transport: 'sse' }))

@@ -47,13 +47,15 @@ for (const stream of FAULTY) {
   test(`garbage over WebTransport: ${stream}`, async () => {
     const { ask, close } = await stage.client()
     const sessions = count(/^session/)
-    const report = await ask('done', await ask('follow', `${strange.url}/v1/streams/${stream}`, { transport: 'webtransport' }))
-    assert.deepEqual([report.outcome.reason, report.outcome.error?.code], ['failed', 'protocol_error'], JSON.stringify(report.outcome))
+    const at = await ask('follow', `${strange.url}/v1/streams/${stream}`, { transport: 'webtransport' })
+    const report = await ask('done', at)
+    assert.deepEqual([report.outcome.reason, report.outcome.error?.code], ['failed', 'protocol_error'])
     assert.deepEqual([report.errors.length, report.thrown, report.problems], [1, 'protocol_error', []])
     // What comes on the control stream may be there sooner.
     if (!/control/.test(stream)) assert.equal(report.text, /header/.test(stream) ? '' : 'before')
-    assert.ok(count(new RegExp(`^subscribe ${stream} `)) <= 4)
-    assert.ok(count(/^session/) - sessions <= 3)
+    // Three faults in a row are the end, and the one event between them may come before the third of them.
+    assert.ok(count(new RegExp(`^subscribe ${stream} `)) <= 5, hostile.output)
+    assert.ok(count(/^session/) - sessions <= 5, hostile.output)
     assert.deepEqual(stage.browser.complaints, [])
     await close()
   })

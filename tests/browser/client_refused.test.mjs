@@ -81,7 +81,8 @@ test('a ticket that expires on the way is renewed, once for every expiry', async
     const [after, ticket] = [Number(url.searchParams.get('after')), Number(url.searchParams.get('ticket'))]
     if (ticket <= after) return refuse(response, 401, 'ticket_expired')
     const said = event(after + 1, 'text', { from: after + 1, text: texts[after] })
-    if (after + 1 < texts.length) return say(response, open(after) + said + event(null, 'bye', { code: 'ticket_expired', retry_ms: 0 }))
+    const bye = event(null, 'bye', { code: 'ticket_expired', retry_ms: 0 })
+    if (after + 1 < texts.length) return say(response, open(after) + said + bye)
     say(response, open(after) + said + event(4, 'end', { reason: 'completed', code: null, usage: null, blocks: 3 }))
   })
   const { ask, close } = await stage.client()
@@ -104,15 +105,18 @@ test('nobody listens there', async () => {
   await fails(url, 'unreachable', 6, { attemptsMax: 3 })
 })
 
-const HTML = { 'content-type': 'text/html' }
+const page = (status, body) => (response) => response.writeHead(status, { 'content-type': 'text/html' }).end(body)
+const json = (status, body) => (response) =>
+  response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+const redirect = (response) => response.writeHead(302, { location: '/v1/streams/one/events' }).end()
 const NOT_TOKENCAST = {
-  'a web page': [(response) => response.writeHead(200, HTML).end('<h1>Hello'), 'not_tokencast', 2],
-  'a page that is not found': [(response) => response.writeHead(404, HTML).end('<h1>Not found'), 'not_tokencast', 2],
-  'a login': [(response) => response.writeHead(401, HTML).end('<form>'), 'not_tokencast', 2],
-  'JSON of somebody else': [(response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"url":7}'), 'not_tokencast', 2],
-  'JSON that is null': [(response) => response.writeHead(403, { 'content-type': 'application/json' }).end('null'), 'not_tokencast', 2],
+  'a web page': [page(200, '<h1>Hello'), 'not_tokencast', 2],
+  'a page that is not found': [page(404, '<h1>Not found'), 'not_tokencast', 2],
+  'a login': [page(401, '<form>'), 'not_tokencast', 2],
+  'JSON of somebody else': [json(200, '{"url":7}'), 'not_tokencast', 2],
+  'JSON that is null': [json(403, 'null'), 'not_tokencast', 2],
   'an error without end': [(response) => response.writeHead(500).end(), 'not_tokencast', 6],
-  'a redirect to itself': [(response) => response.writeHead(302, { location: '/v1/streams/one/events' }).end(), 'unreachable', 150],
+  'a redirect to itself': [redirect, 'unreachable', 150],
   'a connection that is cut': [(response) => response.destroy(), 'unreachable', 12],
   'overloaded': [(response) => refuse(response, 503, 'overloaded'), 'overloaded', 6],
 }

@@ -169,7 +169,6 @@ async fn unknown_paths_and_wrong_methods_are_answered_in_json() {
         let provider = whole().await;
         let gateway = Gateway::before(&provider, journal);
         for path in [
-            "/",
             "/v1",
             "/v1/stream",
             "/v1/streams/",

@@ -15,6 +15,7 @@ use crate::cast::end::{End, Outcome, Why};
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::log::{Part, Read, Rendering, Source};
 use crate::cast::memory::Budget;
+use crate::cast::thread::Thread;
 use crate::cast::{Cast, Producer};
 use crate::journal::memory::Memory;
 use crate::view::View;
@@ -181,11 +182,13 @@ impl World {
             View::Events => is_prefix(&parse_sse(&seat.said), &self.model.events(seat.begin), is_whole),
             View::Packed => is_prefix(&parse_packed(&seat.said), &self.model.events(seat.begin), is_whole),
             View::Poll => is_prefix(&parse_poll(&seat.said), &self.model.events(seat.begin), is_whole),
+            // It begins at borders only: `view::ui` has its own table.
+            View::Ui => unreachable!("not among the views"),
         }
         let Some(end) = seat.end else { return };
         let why = self.why.expect("it has ended");
         let data = match seat.view {
-            View::Raw | View::Text => return assert!(end.is_empty()),
+            View::Raw | View::Text | View::Ui => return assert!(end.is_empty()),
             View::Poll => serde_json::from_slice(&end).unwrap(),
             View::Events | View::Packed => {
                 let parse = if seat.view == View::Events { parse_sse } else { parse_packed };
@@ -329,14 +332,14 @@ impl Rendering for Counting {
         3
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, thread: &mut Thread, out: &mut Vec<u8>) {
         self.0.lock().unwrap().push((part.from, part.events.len()));
-        Sse.frame(part, out);
+        Sse.frame(part, thread, out);
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, thread: &mut Thread, out: &mut Vec<u8>) {
         self.0.lock().unwrap().push((end.seq(), 0));
-        Sse.end(end, out);
+        Sse.end(end, thread, out);
     }
 }
 

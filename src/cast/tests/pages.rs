@@ -134,6 +134,13 @@ async fn a_log_in_pieces_says_what_the_whole_one_says() {
             }
         }
     }
+    // What it says of a frame depends on all before it, which is in pieces that are not in memory any more.
+    for bytes_max in [1, 50, usize::MAX] {
+        assert_eq!(said(&whole, View::Ui, 0, bytes_max).await, said(&paged, View::Ui, 0, bytes_max).await);
+    }
+    let (_, anew, _journal) = both(&budget);
+    let at_the_end = said(&anew, View::Ui, tail, 1).await;
+    assert_eq!(at_the_end, said(&whole, View::Ui, tail, 1).await, "also for whoever comes to the end alone");
     for offset in 0..=whole.bytes() + 1 {
         assert_eq!(whole.at_offset(offset).await, paged.at_offset(offset).await, "{offset}");
     }

@@ -82,7 +82,7 @@ fn not_a_stream(message: &str) -> Error {
 }
 
 /// Which stream this is.
-pub(super) fn introduce(cast: &Cast, headers: &mut HeaderMap) {
+pub(in crate::http) fn introduce(cast: &Cast, headers: &mut HeaderMap) {
     let id = cast.id().as_str();
     if let (Ok(id), Ok(location)) =
         (HeaderValue::from_str(id), HeaderValue::from_str(&format!("/v1/streams/{id}")))

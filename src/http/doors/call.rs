@@ -76,7 +76,7 @@ async fn call(
     let request = parse(&body)?;
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     if !door.is_streaming(path, query, request.get()) {
-        let model = top_level_string(request.get(), "model");
+        let model = top_level_string(request.get(), "model").or_else(|| model_in(path));
         return proxy::hand_on(app, door, Method::POST, uri, headers, model, body, false).await;
     }
     let path = door.path(path);
@@ -112,6 +112,12 @@ async fn call(
     };
     let serving = app.again.serve(this, cast.clone());
     answer::stream(app, door, &grant, cast, serving, link).await
+}
+
+/// The model that a path names before what is to be done with it, as Gemini's do.
+fn model_in(path: &str) -> Option<String> {
+    let (model, _) = path.split_once("/models/")?.1.rsplit_once(':')?;
+    Some(model.to_owned())
 }
 
 fn parse(body: &Bytes) -> Result<Box<RawValue>, Error> {

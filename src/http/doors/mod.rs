@@ -2,6 +2,8 @@
 //! stream and is answered with its raw view; everything else goes to the provider and back as it is.
 
 mod again;
+mod ai_messages;
+pub(super) mod ai_sdk;
 mod answer;
 mod call;
 mod fault;
@@ -13,6 +15,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub(super) use self::again::Again;
+pub(super) use self::answer::introduce;
 use super::App;
 use crate::dialect::splice::top_level;
 
@@ -76,8 +79,10 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/responses/{id}", get(responses::retrieve).delete(responses::delete))
         .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/messages", post(call::messages))
-        .route("/v1beta/models/{call}", post(call::gemini))
-        .route("/api/chat", post(call::ollama_chat))
+        .route("/v1beta/models/{call}", get(proxy::listed).post(call::gemini))
+        .route("/v1/models/{call}", get(proxy::listed).post(call::gemini))
+        .route("/api/chat", post(ai_sdk::start))
+        .route("/api/chat/{chat}/stream", get(ai_sdk::resume).delete(ai_sdk::stop))
         .route("/api/generate", post(call::ollama_generate))
         .route("/v1/models", get(models::list))
         .fallback(proxy::listed)

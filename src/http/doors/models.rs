@@ -60,9 +60,7 @@ async fn all(app: &App, headers: &HeaderMap) -> Value {
         // Who does not tell has at least what the configuration names.
         if models.is_empty() {
             let named = offers.iter().filter(|offer| offer.name == provider).flat_map(|offer| &offer.models);
-            models.extend(
-                named.filter(|glob| !glob.contains(['*', '?'])).cloned().map(|id| json!({ "id": id })),
-            );
+            models.extend(named.filter(|glob| !glob.contains(['*', '?'])).map(|id| json!({ "id": id })));
         }
         for mut model in models {
             let Some(id) = model["id"].as_str().map(str::to_owned) else { continue };
