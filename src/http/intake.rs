@@ -90,6 +90,9 @@ pub(super) async fn start(
     let body = read(&app, &headers, body).await?;
     let order = order(&app, &grant, &headers, key, parse(&body)?)?;
     let Started { cast, replayed } = app.hub.start(order).await?;
+    if !replayed {
+        app.chats.note(&cast);
+    }
     Ok(started(&app, &grant, &Bases::of(&app, &uri, &headers), &cast, replayed))
 }
 

@@ -153,7 +153,7 @@ fn how_a_stream_ends() {
     };
     let metadata = json!({ "usage": { "outputTokens": 2 } });
     assert_eq!(
-        last(Why::UpstreamCut, &[usage.clone()]),
+        last(Why::UpstreamCut, std::slice::from_ref(&usage)),
         [
             json!({ "type": "message-metadata", "messageMetadata": metadata }),
             json!({ "type": "error", "errorText": "a sentence" }),
