@@ -56,7 +56,7 @@ pub(super) async fn retrieve(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/event-stream; charset=utf-8"),
         );
-        answer::introduce(&cast, response.headers_mut());
+        answer::introduce(&app, &grant, &cast, response.headers_mut());
         Ok(response)
     };
     retrieved.await.unwrap_or_else(|error: Error| fault::answer(DOOR, error))
