@@ -268,7 +268,7 @@ var TokencastChatTransport = class {
       attemptsMax,
       environment,
       signal,
-      ticket: typeof ticket === "function" ? () => ticket(stream) : ticket,
+      ticket: typeof ticket === "function" ? () => ticket(stream) : ticket ?? response.headers.get("tokencast-ticket"),
       // The answer's own body is held until following stands, or has failed once: the stream is never without a viewer.
       onState: () => release(response)
     });

@@ -11,7 +11,7 @@ export interface TransportOptions extends Pick<Options, "transport" | "heartbeat
   api?: string | undefined;
   /** Origin of the gateway. Default that of `api`, or the page's own. */
   gateway?: string | undefined;
-  /** A ticket or key to follow with, or a function that gets one for a stream. */
+  /** A ticket or key to follow with, or a function that gets one for a stream. Default: the ticket that came with the answer. */
   ticket?: string | ((stream: string) => string | Promise<string>) | undefined;
   headers?: Resolvable<Headed> | undefined;
   credentials?: Resolvable<RequestCredentials> | undefined;
@@ -107,7 +107,7 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
       attemptsMax,
       environment,
       signal,
-      ticket: typeof ticket === "function" ? () => ticket(stream) : ticket,
+      ticket: typeof ticket === "function" ? () => ticket(stream) : (ticket ?? response.headers.get("tokencast-ticket")),
       // The answer's own body is held until following stands, or has failed once: the stream is never without a viewer.
       onState: () => release(response),
     });
