@@ -128,7 +128,9 @@ pub(super) fn follow(
                 Step::Heartbeat => yield Ok(Bytes::from_static(door.heartbeat().unwrap_or_default())),
                 Step::End { end, .. } => {
                     serving.done();
-                    if end.is_completed() {
+                    // OpenAI's own SDK gives a response that has failed as events, and takes the end of the body for no more.
+                    let is_told = door == Door::Responses && end.why == Why::UpstreamError;
+                    if end.is_completed() || is_told {
                         return;
                     }
                     // What the provider has said itself is not said again.
