@@ -128,16 +128,12 @@ pub(super) fn follow(
                 Step::Heartbeat => yield Ok(Bytes::from_static(door.heartbeat().unwrap_or_default())),
                 Step::End { end, .. } => {
                     serving.done();
-                    // OpenAI's own SDK gives a response that has failed as events, and takes the end of the body for no more.
-                    let is_told = door == Door::Responses && end.why == Why::UpstreamError;
-                    if end.is_completed() || is_told {
+                    // What the provider has said itself is said as it said it: SDKs go on behind such an error.
+                    if end.is_completed() || end.why == Why::UpstreamError {
                         return;
                     }
-                    // What the provider has said itself is not said again.
-                    if end.why != Why::UpstreamError {
-                        flushed = viewing::flushes(link.as_ref());
-                        yield Ok(fault::last_words(door, &end, is_whole).into());
-                    }
+                    flushed = viewing::flushes(link.as_ref());
+                    yield Ok(fault::last_words(door, &end, is_whole).into());
                     break end.why.reason();
                 }
                 Step::Bye(bye) => break bye.code,
