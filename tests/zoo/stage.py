@@ -118,7 +118,7 @@ def plays(words):
         for path in python:
             yield [sys.executable, "-W", "ignore::ResourceWarning", "-m", "unittest", "-q", path.stem], HERE / "python"
     if js := chosen("js/*.test.mjs"):
-        options = ["--test", "--test-concurrency=4", "--test-timeout=120000", "--test-reporter=dot"]
+        options = ["--test", "--test-concurrency=4", "--test-timeout=120000", "--test-reporter=spec"]
         yield [NODE, *options, *map(str, js)], HERE
 
 
