@@ -7,7 +7,7 @@ export interface TransportOptions extends Pick<Options, "transport" | "heartbeat
     api?: string | undefined;
     /** Origin of the gateway. Default that of `api`, or the page's own. */
     gateway?: string | undefined;
-    /** A ticket or key to follow with, or a function that gets one for a stream. */
+    /** A ticket or key to follow with, or a function that gets one for a stream. Default: the ticket that came with the answer. */
     ticket?: string | ((stream: string) => string | Promise<string>) | undefined;
     headers?: Resolvable<Headed> | undefined;
     credentials?: Resolvable<RequestCredentials> | undefined;

@@ -129,6 +129,72 @@ function counted({ input, output }) {
 
 // src/ai.ts
 import { follow, TokencastError } from "./index.js";
+
+// src/sse.ts
+var SseParser = class {
+  constructor(charsMax = 32 * 1024 * 1024) {
+    this.charsMax = charsMax;
+  }
+  charsMax;
+  /** The last `retry` that was said. */
+  retryMs = null;
+  #decoder = new TextDecoder();
+  #pieces = [];
+  #held = 0;
+  #skipLf = false;
+  #id = null;
+  #event = "";
+  #data = [];
+  push(chunk) {
+    const text = this.#decoder.decode(chunk, { stream: true });
+    const events = [];
+    const border = /[\r\n]/g;
+    let start = 0;
+    if (this.#skipLf && text !== "") {
+      if (text[0] === "\n") start = 1;
+      this.#skipLf = false;
+    }
+    for (; ; ) {
+      border.lastIndex = start;
+      const found = border.exec(text);
+      if (found === null) break;
+      const line = this.#pieces.join("") + text.slice(start, found.index);
+      this.#pieces = [];
+      start = found.index + 1;
+      if (found[0] === "\r") {
+        if (start === text.length) this.#skipLf = true;
+        else if (text[start] === "\n") start++;
+      }
+      this.#line(line, events);
+    }
+    if (start < text.length) this.#hold(this.#pieces, text.slice(start));
+    return events;
+  }
+  #hold(into, text) {
+    this.#held += text.length;
+    if (this.#held > this.charsMax) throw new RangeError("an event that is too large");
+    into.push(text);
+  }
+  #line(line, events) {
+    if (line === "") {
+      if (this.#data.length > 0) events.push({ id: this.#id, event: this.#event || "message", data: this.#data.join("\n") });
+      this.#id = null;
+      this.#event = "";
+      this.#data = [];
+      this.#held = 0;
+      return;
+    }
+    const colon = line.indexOf(":");
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
+    if (name === "data") this.#hold(this.#data, value);
+    else if (name === "event") this.#event = value;
+    else if (name === "id") this.#id = value;
+    else if (name === "retry" && /^\d+$/.test(value)) this.retryMs = Number(value);
+  }
+};
+
+// src/ai.ts
 var TokencastChatTransport = class {
   /** Whoever reconnects gets the whole answer from its beginning, under the same id. */
   resumeStreamIsReplay = true;
@@ -156,8 +222,7 @@ var TokencastChatTransport = class {
   async reconnectToStream({ chatId, headers, abortSignal }) {
     const response = await this.#call("GET", this.#chat(chatId), headers, abortSignal);
     if (response.status === 204) return null;
-    release(response);
-    return this.#follow(response, abortSignal);
+    return this.#follow(response, abortSignal, await begun(response));
   }
   /** Stops the answer itself, in every tab and at the provider. `stop` of `useChat` only ends this page's viewing. */
   async stop(chatId) {
@@ -172,7 +237,7 @@ var TokencastChatTransport = class {
     const all = { ...await resolve(this.#options.body), ...body, id: chatId, messages, trigger, messageId };
     const response = await this.#call("POST", this.#api, headers, abortSignal, JSON.stringify(all));
     const last = messages.at(-1);
-    return this.#follow(response, abortSignal, trigger === "submit-message" && last?.role === "assistant" ? last.id : void 0);
+    return this.#follow(response, abortSignal, last?.role === "assistant" ? last.id : void 0);
   }
   #chat(chatId) {
     return this.#api.replace(/\/?(?=\?|$)/, `/${encodeURIComponent(chatId)}/stream`);
@@ -203,7 +268,7 @@ var TokencastChatTransport = class {
       attemptsMax,
       environment,
       signal,
-      ticket: typeof ticket === "function" ? () => ticket(stream) : ticket,
+      ticket: typeof ticket === "function" ? () => ticket(stream) : ticket ?? response.headers.get("tokencast-ticket"),
       // The answer's own body is held until following stands, or has failed once: the stream is never without a viewer.
       onState: () => release(response)
     });
@@ -230,6 +295,23 @@ var TokencastChatTransport = class {
 };
 async function resolve(value) {
   return typeof value === "function" ? value() : value;
+}
+async function begun(response) {
+  const reader = response.body?.getReader();
+  const parser = new SseParser();
+  try {
+    for (; ; ) {
+      const { done, value } = await reader.read();
+      if (done) return void 0;
+      const [first] = parser.push(value);
+      if (first !== void 0) return JSON.parse(first.data).messageId;
+    }
+  } catch {
+    return void 0;
+  } finally {
+    reader?.cancel().catch(() => {
+    });
+  }
 }
 function release(response) {
   response.body?.cancel().catch(() => {

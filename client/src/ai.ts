@@ -1,6 +1,7 @@
 import type { ChatTransport, UIMessage, UIMessageChunk } from "ai";
 import { Chunks } from "./chunks.js";
 import { follow, TokencastError, type Options } from "./index.js";
+import { SseParser } from "./sse.js";
 
 type Resolvable<Value> = Value | Promise<Value> | (() => Value | Promise<Value>);
 type Headed = Record<string, string> | Headers;
@@ -10,7 +11,7 @@ export interface TransportOptions extends Pick<Options, "transport" | "heartbeat
   api?: string | undefined;
   /** Origin of the gateway. Default that of `api`, or the page's own. */
   gateway?: string | undefined;
-  /** A ticket or key to follow with, or a function that gets one for a stream. */
+  /** A ticket or key to follow with, or a function that gets one for a stream. Default: the ticket that came with the answer. */
   ticket?: string | ((stream: string) => string | Promise<string>) | undefined;
   headers?: Resolvable<Headed> | undefined;
   credentials?: Resolvable<RequestCredentials> | undefined;
@@ -53,9 +54,7 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
   async reconnectToStream({ chatId, headers, abortSignal }: Reconnected<Message>): Promise<ReadableStream<UIMessageChunk> | null> {
     const response = await this.#call("GET", this.#chat(chatId), headers, abortSignal);
     if (response.status === 204) return null;
-    // Only its head was wanted.
-    release(response);
-    return this.#follow(response, abortSignal);
+    return this.#follow(response, abortSignal, await begun(response));
   }
 
   /** Stops the answer itself, in every tab and at the provider. `stop` of `useChat` only ends this page's viewing. */
@@ -72,7 +71,8 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
     const all = { ...(await resolve(this.#options.body)), ...body, id: chatId, messages, trigger, messageId };
     const response = await this.#call("POST", this.#api, headers, abortSignal, JSON.stringify(all));
     const last = messages.at(-1);
-    return this.#follow(response, abortSignal, trigger === "submit-message" && last?.role === "assistant" ? last.id : undefined);
+    // An answer to the result of a tool belongs to the message that has called it.
+    return this.#follow(response, abortSignal, last?.role === "assistant" ? last.id : undefined);
   }
 
   #chat(chatId: string): string {
@@ -107,7 +107,7 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
       attemptsMax,
       environment,
       signal,
-      ticket: typeof ticket === "function" ? () => ticket(stream) : ticket,
+      ticket: typeof ticket === "function" ? () => ticket(stream) : (ticket ?? response.headers.get("tokencast-ticket")),
       // The answer's own body is held until following stands, or has failed once: the stream is never without a viewer.
       onState: () => release(response),
     });
@@ -136,6 +136,25 @@ export class TokencastChatTransport<Message extends UIMessage = UIMessage> imple
 
 async function resolve<Value>(value: Resolvable<Value> | undefined): Promise<Value | undefined> {
   return typeof value === "function" ? (value as () => Value | Promise<Value>)() : value;
+}
+
+/** The id of the message, which the first chunk says. No more is wanted of the body. */
+async function begun(response: Response): Promise<string | undefined> {
+  const reader = response.body?.getReader();
+  const parser = new SseParser();
+  try {
+    for (;;) {
+      const { done, value } = await reader!.read();
+      if (done) return undefined;
+      const [first] = parser.push(value);
+      if (first !== undefined) return (JSON.parse(first.data) as { messageId?: string }).messageId;
+    }
+  } catch {
+    // Whoever hands the answer on has handed on its head alone.
+    return undefined;
+  } finally {
+    reader?.cancel().catch(() => {});
+  }
 }
 
 function release(response: Response): void {

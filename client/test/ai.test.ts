@@ -14,6 +14,7 @@ type Log = typeof LOG;
 /** What a gateway with one stream says, which may have begun and ended before. */
 class Gateway {
   id = "s";
+  message = "msg-s";
   log: Log = LOG;
   active = false;
   /** What a viewer gets instead of everything at once. */
@@ -33,7 +34,8 @@ class Gateway {
     if (method === "POST") this.active = true;
     if (method === "DELETE") this.active = false;
     if (method === "DELETE" || !this.active) return new Response(null, { status: 204 });
-    const door = new ReadableStream({ cancel: () => void this.released.push(method) });
+    const start = new TextEncoder().encode(`: hb\n\ndata: {"type":"start","messageId":"${this.message}"}\n\n`);
+    const door = new ReadableStream({ start: (controller) => controller.enqueue(start), cancel: () => void this.released.push(method) });
     return new Response(door, { headers: { "tokencast-stream-id": this.id } });
   }
 
@@ -153,7 +155,7 @@ test("wherever the network breaks, the chunks are the same", async () => {
   }
 });
 
-test("a reconnect follows from the beginning, and asks for no more than a head", async () => {
+test("a reconnect follows from the beginning, and asks for no more than where it begins", async () => {
   const gateway = new Gateway();
   const transport = gateway.transport({ api: "/api/chat?team=t" });
   assert.equal(await transport.reconnectToStream({ chatId: "c/1" }), null);
@@ -387,4 +389,14 @@ test("a chat of the AI SDK: the result of a tool continues the same message", as
   gateway.log = [{ id: 1, event: "text", data: { from: 1, text: "Five." } }, { ...LOG.at(-1)!, id: 2 }];
   await gateway.wait(chat.sendMessage());
   assert.deepEqual([chat.status, chat.messages.map(({ id }) => id).slice(1), text(chat.lastMessage)], ["ready", ["msg-s"], TEXT + "Five."]);
+  const [start] = await gateway.all(gateway.transport().reconnectToStream({ chatId: "c/1" }));
+  assert.deepEqual(start, { type: "start", messageId: "msg-s" });
+});
+
+test("what is handed on without a body has the stream's own id", async () => {
+  const gateway = new Gateway();
+  for (const said of [null, "", "data: <html>\n\n", "data: {}\n\n"]) {
+    const fetch = async (): Promise<Response> => new Response(said, { headers: { "tokencast-stream-id": "s" } });
+    assert.deepEqual(await gateway.all(gateway.transport({ fetch }).reconnectToStream({ chatId: "c" })), CHUNKS);
+  }
 });

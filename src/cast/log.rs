@@ -16,7 +16,7 @@ use super::thread::Thread;
 use crate::crypto::{Sha256, hex};
 
 /// How many renderings a log can keep beside the raw bytes.
-pub const RENDERINGS_MAX: usize = 5;
+pub const RENDERINGS_MAX: usize = 6;
 
 /// How many frames are rendered before others may have the log.
 const RENDER_FRAMES_MAX: usize = 256;

@@ -67,12 +67,7 @@ impl Family {
         match self {
             Self::Openai => &["/embeddings", "/moderations", "/responses/*", "/models", "/models/*"],
             Self::Anthropic => &["/v1/messages/count_tokens", "/v1/models", "/v1/models/*"],
-            Self::Gemini => &[
-                "/v1beta/models",
-                "/v1beta/models/*:countTokens",
-                "/v1beta/models/*:embedContent",
-                "/v1beta/models/*:batchEmbedContents",
-            ],
+            Self::Gemini => &["/v1beta/models", "/v1beta/models/*", "/v1/models", "/v1/models/*"],
             Self::Ollama => {
                 &["/api/embed", "/api/embeddings", "/api/show", "/api/tags", "/api/ps", "/api/version"]
             }

@@ -143,6 +143,7 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
             header("tokencast-after"),
             header("tokencast-offset"),
             header("tokencast-stream-id"),
+            header("tokencast-ticket"),
             header("x-vercel-ai-ui-message-stream"),
             header("x-workflow-run-id"),
             header("x-workflow-stream-tail-index"),

@@ -1,7 +1,7 @@
 //! `POST /v1/streams`: an envelope of ours around a request that stays the provider's.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
@@ -90,6 +90,9 @@ pub(super) async fn start(
     let body = read(&app, &headers, body).await?;
     let order = order(&app, &grant, &headers, key, parse(&body)?)?;
     let Started { cast, replayed } = app.hub.start(order).await?;
+    if !replayed {
+        app.chats.note(&cast);
+    }
     Ok(started(&app, &grant, &Bases::of(&app, &uri, &headers), &cast, replayed))
 }
 
@@ -237,8 +240,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, E
 }
 
 fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool) -> Response {
-    let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
-    let (ticket, expires_at) = app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime);
+    let (ticket, expires_at) = ticket(app, grant, cast);
     let on = |base: &str| format!("{base}/v1/streams/{}", cast.id());
     let url = on(&bases.http);
     let answer = json!({
@@ -265,6 +267,12 @@ fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool)
         headers.insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
     }
     response
+}
+
+/// A ticket for one stream, which lives as long as the stream can, and until when that is.
+pub(super) fn ticket(app: &App, grant: &Grant, cast: &Cast) -> (String, SystemTime) {
+    let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
+    app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime)
 }
 
 /// Where the caller finds us: what the configuration says, else under the name that it used.

@@ -98,6 +98,7 @@ pub(crate) struct App {
     edge: Edge,
     /// Callers at the doors who may come again.
     again: doors::Again,
+    deleted: doors::Deleted,
     ai_sdk: Arc<AiSdk>,
     chats: doors::ai_sdk::Chats,
 }
@@ -108,6 +109,7 @@ impl App {
             config: Arc::new(config),
             edge,
             again: doors::Again::default(),
+            deleted: doors::Deleted::default(),
             ai_sdk: Arc::new(ai_sdk),
             chats: doors::ai_sdk::Chats::default(),
         }

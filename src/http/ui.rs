@@ -13,6 +13,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::App;
+use super::doors::ai_sdk::Noted;
 use super::doors::introduce;
 use super::error::Error;
 use super::gate::Granted;
@@ -68,7 +69,7 @@ pub(super) async fn follow(
         .until(grant.expires);
     let mut response = body(begin(cast.about()), skip, viewer, link).into_response();
     let headers = response.headers_mut();
-    introduce(&cast, headers);
+    introduce(app, grant, &cast, headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(HeaderName::from_static("x-vercel-ai-ui-message-stream"), HeaderValue::from_static("v1"));
     if let Ok(id) = HeaderValue::from_str(cast.id().as_str()) {
@@ -84,16 +85,8 @@ pub(super) async fn follow(
 
 /// The chunks before the first frame. A message that was begun by an earlier stream goes on under its id.
 fn begin(about: &About) -> Bytes {
-    /// What [`super::doors`] notes of a chat.
-    #[derive(Deserialize)]
-    struct Chat {
-        #[serde(rename = "chat")]
-        _chat: String,
-        message: String,
-    }
-    let noted =
-        about.metadata.as_ref().and_then(|metadata| serde_json::from_str::<Chat>(metadata.get()).ok());
-    opening(&noted.map_or_else(|| format!("msg-{}", about.id), |chat| chat.message)).into()
+    let message = Noted::of(about).and_then(|noted| noted.message);
+    opening(&message.unwrap_or_else(|| format!("msg-{}", about.id))).into()
 }
 
 /// Everything that the viewer has to tell, less the first chunks. The last words are for everybody: whoever misses them

@@ -12,6 +12,8 @@ use crate::cast::log::Source;
 pub enum View {
     /// The native view as SSE.
     Events,
+    /// The native view as lines of JSON.
+    Lines,
     /// The native view as members of a JSON array, for long-polls.
     Poll,
     /// The native view as MessagePack records.
@@ -28,6 +30,7 @@ impl View {
     pub fn source(self) -> Source {
         match self {
             View::Events => Source::Rendered(&events::Sse),
+            View::Lines => Source::Rendered(&events::Lines),
             View::Poll => Source::Rendered(&events::Poll),
             View::Packed => Source::Rendered(&msgpack::Packed),
             View::Raw => Source::Raw,
@@ -39,6 +42,7 @@ impl View {
     pub fn name(self) -> &'static str {
         match self {
             View::Events => "events",
+            View::Lines => "lines",
             View::Poll => "poll",
             View::Packed => "packed",
             View::Raw => "raw",

@@ -152,6 +152,22 @@ test('stopped in one tab, it ends in both and at the provider; closed, it ends n
   assert.deepEqual(stage.browser.complaints, [])
 })
 
+test('a gateway that dies: what it had said stays, the chat says why it is no more, and goes on', async () => {
+  const page = await opened('killed')
+  await ask(page, 'What is a token?')
+  await begun(page)
+  const [{ id }] = await streams()
+  await stage.gateway.kill()
+  await stage.gateway.restart()
+  const { end } = await stage.gateway.ended(id)
+  assert.deepEqual([end.reason, end.code], ['interrupted', 'restart'])
+  await status(page, end.message)
+  assert.deepEqual(await said(page), [await stage.gateway.text(id)])
+  await ask(page, 'And a stream?')
+  await begun_and_ready(page, 2)
+  await page.close()
+})
+
 /** What is said in one delta or in many is the same; cursors are where frames end. */
 function joined(chunks) {
   const all = []

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::gateway::{Gateway, Journal, config, over_http};
-use crate::http::{Call, Over, Reply, within};
+use crate::http::{Call, Over, Reply};
 use crate::provider::{Ending, Hold, Provider, Script};
 use crate::says::{DONE, Say, chunk, text};
 
@@ -159,8 +159,17 @@ async fn a_chat_that_an_app_has_started_itself_is_found_by_its_metadata() {
     }
     assert_eq!(gateway.send(&stream_of("c")).await.header("tokencast-stream-id"), Some("second"));
     assert_eq!(gateway.send(&stream_of("mine")).await.status, 204);
-    hold.release();
-    hold.release();
+    for id in ["first", "second"] {
+        hold.release();
+        hold.release();
+        gateway.has_ended(id).await;
+    }
+    assert_eq!(gateway.send(&stream_of("c")).await.status, 204);
+    // By whoever was last.
+    let id = hang_up(&gateway, &chat("c", "m"), "data-tokencast").await;
+    assert_eq!(gateway.send(&stream_of("c")).await.header("tokencast-stream-id"), Some(&*id));
+    gateway.start_stream(&start("third")).await;
+    assert_eq!(gateway.send(&stream_of("c")).await.header("tokencast-stream-id"), Some("third"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +188,7 @@ async fn a_stop_is_for_everybody() {
     let wanted =
         ["start", "start-step", "text-start", "text-delta", "text-end", "abort", "finish-step", "finish"];
     assert_eq!(types(&said), wanted);
-    within("the provider to be left", provider.until("a hang-up", |calls| calls[0].by_client)).await;
+    provider.until("a hang-up", |calls| calls[0].by_client).await;
     assert_eq!(gateway.send(&stop).await.status, 204, "there is nothing to stop any more");
     assert_eq!(gateway.send(&stream_of("c")).await.status, 204);
 }

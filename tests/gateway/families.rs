@@ -98,3 +98,28 @@ async fn ollama() {
     let sse = Script::says("data: {}\n\n");
     check(sse, ("", "failed", Some("not_a_stream"), "text/event-stream", 0)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anthropic() {
+    let message =
+        |kind: &str, members: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{members}}}\n\n");
+    let a = message("content_block_delta", r#""index":0,"delta":{"type":"text_delta","text":"a"}"#);
+    let reason =
+        message("message_delta", r#""delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}"#);
+    let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"   }\n\n";
+    let error = message("error", r#""error":{"type":"overloaded_error","message":"Overloaded"}"#);
+    let whole = format!("{a}{reason}{stop}");
+    let call = check("anthropic", Script::says(&whole), ("a", "completed", None, "", 3)).await;
+    let head = call["head"].as_str().unwrap();
+    assert!(head.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{head}");
+    assert_eq!((&call["end"]["finish"], &call["end"]["usage"]["output"]), (&json!("end_turn"), &json!(7)));
+
+    let check = async |script, expected| drop(Box::pin(check("anthropic", script, expected)).await);
+    check(Script::says(&whole).ends(Ending::Hang), ("a", "completed", None, "", 3)).await;
+    check(Script::says(format!("{a}{reason}")), ("a", "completed", None, "", 2)).await;
+    let overloaded = Script::says(format!("{a}{reason}{error}{stop}"));
+    check(overloaded, ("a", "failed", Some("upstream_error"), "Overloaded", 4)).await;
+    check(Script::says(&a), ("a", "failed", Some("upstream_eof"), "before it was finished", 1)).await;
+    let cut = Script::says(format!("{a}{reason}")).ends(Ending::Cut);
+    check(cut, ("a", "failed", Some("upstream_cut"), "", 2)).await;
+}

@@ -125,7 +125,7 @@ async fn a_log_in_pieces_says_what_the_whole_one_says() {
     let budget = Budget::new(1 << 30);
     let (whole, paged, _journal) = both(&budget);
     let tail = whole.tail();
-    for view in [View::Events, View::Poll, View::Packed, View::Raw, View::Text] {
+    for view in [View::Events, View::Lines, View::Poll, View::Packed, View::Raw, View::Text] {
         for after in 0..=tail {
             for bytes_max in [1, 50, usize::MAX] {
                 let one = said(&whole, view, after, bytes_max).await;

@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::to_raw_value;
-use serde_json::{Value, json};
 
 use super::ai_messages::{self, Message};
 use super::call;
 use crate::auth::Grant;
 use crate::cast::Cast;
+use crate::cast::about::About;
 use crate::cast::end::Why;
 use crate::cast::hub::order::{Ask, Order, Started};
 use crate::cast::id::Id;
@@ -64,10 +65,13 @@ struct Known {
 }
 
 impl Chats {
-    fn note(&self, tenant: &Arc<str>, chat: &str, stream: &Id) {
+    /// Notes a stream that has just begun, if it says that it belongs to a chat.
+    pub(in crate::http) fn note(&self, cast: &Cast) {
+        let about = cast.about();
+        let Some(Noted { chat, .. }) = Noted::of(about) else { return };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = (tenant.clone(), chat.to_owned());
-        if known.streams.insert(name.clone(), stream.clone()).is_some() {
+        let name = (about.tenant.clone(), chat);
+        if known.streams.insert(name.clone(), about.id.clone()).is_some() {
             return;
         }
         known.order.push_back(name);
@@ -81,6 +85,21 @@ impl Chats {
     fn newest(&self, tenant: &Arc<str>, chat: &str) -> Option<Id> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.streams.get(&(tenant.clone(), chat.to_owned())).cloned()
+    }
+}
+
+/// What a stream's metadata says of its chat.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::http) struct Noted {
+    chat: String,
+    /// The message of an earlier stream that this one goes on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) message: Option<String>,
+}
+
+impl Noted {
+    pub(in crate::http) fn of(about: &About) -> Option<Self> {
+        serde_json::from_str(about.metadata.as_ref()?.get()).ok()
     }
 }
 
@@ -147,17 +166,12 @@ async fn chat(
     })?;
     let served = app.forward.serving(config.provider.as_deref(), &model);
     let (provider, dialect) = served.map_err(crate::cast::hub::order::Refused::Ask)?;
-    let metadata = chat.as_ref().map(|chat| {
+    let metadata = chat.map(|chat| {
         // The answer to a tool's result belongs to the message that has called the tool.
-        let going_on =
-            messages.last().filter(|last| last.role == "assistant").and_then(|last| last.id.as_ref());
-        let mut metadata = json!({ "chat": chat });
-        if let Some(message) = going_on {
-            metadata["message"] = message.as_str().into();
-        }
-        metadata
+        let message =
+            messages.last().filter(|last| last.role == "assistant").and_then(|last| last.id.clone());
+        to_raw_value(&Noted { chat, message }).expect("plain data is JSON")
     });
-    let metadata = metadata.map(|metadata| to_raw_value(&metadata).expect("plain data is JSON"));
     let max = app.config.metadata_bytes_max;
     if metadata.as_ref().is_some_and(|metadata| metadata.get().len() > max) {
         return Err(invalid(format!("id: it is longer than http.metadata_bytes_max, {max} bytes")));
@@ -183,9 +197,9 @@ async fn chat(
         ttl: None,
         cancel_after: None,
     };
-    let Started { cast, .. } = app.hub.start(order).await?;
-    if let Some(chat) = chat {
-        app.chats.note(&grant.tenant, &chat, cast.id());
+    let Started { cast, replayed } = app.hub.start(order).await?;
+    if !replayed {
+        app.chats.note(&cast);
     }
     ui::follow(app, grant, cast, 0, link).await
 }
@@ -227,23 +241,12 @@ pub(super) async fn stop(
 async fn active(app: &App, grant: &Grant, chat: &str) -> Option<Cast> {
     let noted = app.chats.newest(&grant.tenant, chat);
     let id = noted.or_else(|| {
-        // Started by an app itself, or of a chat that was forgotten.
+        let is_of = |about: &About| Noted::of(about).is_some_and(|noted| noted.chat == chat);
         let mut running = app.hub.running();
-        running.retain(|cast| cast.about().tenant == grant.tenant && is_of(cast, chat));
+        running.retain(|cast| cast.about().tenant == grant.tenant && is_of(cast.about()));
         let newest = running.iter().max_by_key(|cast| cast.about().number);
         newest.map(|cast| cast.id().clone())
     })?;
     let cast = app.find(grant, id.as_str()).await.ok()?;
     cast.end().is_none().then_some(cast)
-}
-
-/// Whether a stream says of itself that it belongs to a chat.
-fn is_of(cast: &Cast, chat: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Metadata {
-        chat: String,
-    }
-    let metadata = cast.about().metadata.as_ref();
-    let metadata = metadata.and_then(|metadata| serde_json::from_str::<Metadata>(metadata.get()).ok());
-    metadata.is_some_and(|metadata| metadata.chat == chat)
 }

@@ -17,6 +17,7 @@ use crate::cast::block::Seq;
 use crate::cast::end::Why;
 use crate::http::App;
 use crate::http::error::Error;
+use crate::http::intake;
 use crate::http::serve::Link;
 use crate::http::viewing;
 use crate::view::View;
@@ -47,7 +48,7 @@ pub(super) async fn stream(
             header::CONTENT_TYPE,
             content_type.unwrap_or(HeaderValue::from_static("text/event-stream")),
         );
-        introduce(&cast, response.headers_mut());
+        introduce(app, grant, &cast, response.headers_mut());
         return Ok(response);
     };
     let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -62,13 +63,13 @@ pub(super) async fn stream(
         let mut response = (status, refusal.clone()).into_response();
         response.headers_mut().clear();
         hand_back(&head.headers, response.headers_mut());
-        introduce(&cast, response.headers_mut());
+        introduce(app, grant, &cast, response.headers_mut());
         return Ok(response);
     }
     let mut response = follow(app, door, grant, cast.clone(), 0, serving, link);
     *response.status_mut() = status;
     hand_back(&head.headers, response.headers_mut());
-    introduce(&cast, response.headers_mut());
+    introduce(app, grant, &cast, response.headers_mut());
     Ok(response)
 }
 
@@ -82,13 +83,19 @@ fn not_a_stream(message: &str) -> Error {
 }
 
 /// Which stream this is.
-pub(in crate::http) fn introduce(cast: &Cast, headers: &mut HeaderMap) {
+pub(in crate::http) fn introduce(app: &App, grant: &Grant, cast: &Cast, headers: &mut HeaderMap) {
     let id = cast.id().as_str();
     if let (Ok(id), Ok(location)) =
         (HeaderValue::from_str(id), HeaderValue::from_str(&format!("/v1/streams/{id}")))
     {
         headers.insert(HeaderName::from_static("tokencast-stream-id"), id);
         headers.insert(header::LOCATION, location);
+    }
+    // For pages that its caller answers. Whoever came by a ticket has one.
+    if grant.start().is_ok()
+        && let Ok(ticket) = HeaderValue::from_str(&intake::ticket(app, grant, cast).0)
+    {
+        headers.insert(HeaderName::from_static("tokencast-ticket"), ticket);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -121,14 +128,12 @@ pub(super) fn follow(
                 Step::Heartbeat => yield Ok(Bytes::from_static(door.heartbeat().unwrap_or_default())),
                 Step::End { end, .. } => {
                     serving.done();
-                    if end.is_completed() {
+                    // What the provider has said itself is said as it said it: SDKs go on behind such an error.
+                    if end.is_completed() || end.why == Why::UpstreamError {
                         return;
                     }
-                    // What the provider has said itself is not said again.
-                    if end.why != Why::UpstreamError {
-                        flushed = viewing::flushes(link.as_ref());
-                        yield Ok(fault::last_words(door, &end, is_whole).into());
-                    }
+                    flushed = viewing::flushes(link.as_ref());
+                    yield Ok(fault::last_words(door, &end, is_whole).into());
                     break end.why.reason();
                 }
                 Step::Bye(bye) => break bye.code,

@@ -13,9 +13,11 @@ mod responses;
 
 use axum::Router;
 use axum::routing::{get, post};
+use http::HeaderMap;
 
 pub(super) use self::again::Again;
 pub(super) use self::answer::introduce;
+pub(super) use self::responses::Deleted;
 use super::App;
 use crate::dialect::splice::top_level;
 
@@ -57,6 +59,16 @@ impl Door {
             }
             Self::OllamaChat | Self::OllamaGenerate => asked.as_deref() != Some("false"),
             _ => asked.as_deref() == Some("true"),
+        }
+    }
+
+    /// Whose SDK asks, where several have the same path.
+    fn of(headers: &HeaderMap) -> Self {
+        let has = |name| headers.contains_key(name);
+        match () {
+            () if has("anthropic-version") => Self::Messages,
+            () if has("x-goog-api-key") || has("x-goog-api-client") => Self::Gemini,
+            () => Self::Chat,
         }
     }
 

@@ -29,11 +29,11 @@ pub(super) async fn list(
     granted: Result<Granted, Error>,
     headers: HeaderMap,
 ) -> Response {
-    let door = if headers.contains_key("anthropic-version") { Door::Messages } else { Door::Chat };
+    let door = Door::of(&headers);
     let listed = async {
         let Granted(grant) = granted?;
         grant.start()?;
-        if door == Door::Messages {
+        if door != Door::Chat {
             return proxy::hand_on(&app, door, Method::GET, &uri, &headers, None, Bytes::new(), true).await;
         }
         Ok(Json(all(&app, &headers).await).into_response())

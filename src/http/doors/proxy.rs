@@ -70,8 +70,7 @@ pub(super) async fn listed(
         path if path.starts_with("/v1beta/") => Door::Gemini,
         path if path.starts_with("/api/") => Door::OllamaChat,
         path if !path.starts_with("/v1/") => return error::not_found().into_response(),
-        _ if headers.contains_key("anthropic-version") => Door::Messages,
-        _ => Door::Chat,
+        _ => Door::of(&headers),
     };
     let hand_on = async {
         let Granted(grant) = granted?;

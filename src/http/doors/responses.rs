@@ -1,6 +1,9 @@
 //! OpenAI's Responses after they were started: retrieved, resumed, cancelled, deleted, by the provider's own id. Those
 //! that are not ours are the provider's business.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::Extension;
 use axum::Json;
 use axum::extract::State;
@@ -20,7 +23,7 @@ use crate::dialect::sse;
 use crate::http::App;
 use crate::http::error::Error;
 use crate::http::gate::Granted;
-use crate::http::params::{Name, Params};
+use crate::http::params::{self, Params};
 use crate::http::serve::Link;
 
 const DOOR: Door = Door::Responses;
@@ -31,7 +34,7 @@ pub(super) async fn retrieve(
     State(app): State<App>,
     uri: Uri,
     granted: Result<Granted, Error>,
-    Name(id): Name,
+    params::Name(id): params::Name,
     params: Params,
     headers: HeaderMap,
     link: Option<Extension<Link>>,
@@ -56,7 +59,7 @@ pub(super) async fn retrieve(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/event-stream; charset=utf-8"),
         );
-        answer::introduce(&cast, response.headers_mut());
+        answer::introduce(&app, &grant, &cast, response.headers_mut());
         Ok(response)
     };
     retrieved.await.unwrap_or_else(|error: Error| fault::answer(DOOR, error))
@@ -67,7 +70,7 @@ pub(super) async fn cancel(
     State(app): State<App>,
     uri: Uri,
     granted: Result<Granted, Error>,
-    Name(id): Name,
+    params::Name(id): params::Name,
     headers: HeaderMap,
 ) -> Response {
     let cancelled = async {
@@ -88,7 +91,7 @@ pub(super) async fn delete(
     State(app): State<App>,
     uri: Uri,
     granted: Result<Granted, Error>,
-    Name(id): Name,
+    params::Name(id): params::Name,
     headers: HeaderMap,
 ) -> Response {
     let deleted = async {
@@ -98,12 +101,40 @@ pub(super) async fn delete(
         };
         grant.start()?;
         app.hub.purge(&cast).await.map_err(|error| Error::storage(&error))?;
+        app.deleted.note(&grant.tenant, &id);
+        // The provider may keep it, too.
+        drop(elsewhere(&app, &grant, Method::DELETE, &uri, &headers).await);
         Ok(Json(json!({ "id": id, "object": "response", "deleted": true })).into_response())
     };
     deleted.await.unwrap_or_else(|error: Error| fault::answer(DOOR, error))
 }
 
+/// Responses that were deleted here: nobody is asked for them any more. The newest ones, and as long as the process runs.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct Deleted(Arc<Mutex<VecDeque<Name>>>);
+
+/// A tenant, and the provider's id.
+type Name = (Arc<str>, String);
+
+impl Deleted {
+    const MAX: usize = 10_000;
+
+    fn note(&self, tenant: &Arc<str>, id: &str) {
+        let mut deleted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.truncate(Self::MAX - 1);
+        deleted.push_front((tenant.clone(), id.to_owned()));
+    }
+
+    fn has(&self, tenant: &str, id: &str) -> bool {
+        let deleted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.iter().any(|(of, known)| **of == *tenant && known == id)
+    }
+}
+
 async fn find(app: &App, grant: &Grant, id: &str) -> Result<Option<Cast>, Error> {
+    if app.deleted.has(&grant.tenant, id) {
+        return Err(Error::new(StatusCode::NOT_FOUND, "not_found", "this response was deleted"));
+    }
     let Some(known) = app.hub.answer_of(&grant.tenant, id) else { return Ok(None) };
     Ok(Some(app.find(grant, known.as_str()).await?))
 }
