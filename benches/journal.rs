@@ -122,7 +122,13 @@ fn ended(blocks: u64) -> Ended {
         hash: "0".repeat(64),
         at_ms: blocks * 33,
     };
-    Ended { end, model: Some("bench".into()), frames: blocks as usize, first_token_ms: Some(1.0) }
+    Ended {
+        end,
+        model: Some("bench".into()),
+        frames: blocks as usize,
+        first_token_ms: Some(1.0),
+        upstream_id: None,
+    }
 }
 
 /// On the disk of the build, where a sync is one.

@@ -19,6 +19,7 @@ async function dist(out) {
   await build({ ...common, entryPoints: ["src/index.ts"], outfile: join(out, "index.js") });
   await build({ ...common, entryPoints: ["src/index.ts"], outfile: join(out, "client.js"), minify: true });
   await build({ ...common, entryPoints: ["src/react.ts"], outfile: join(out, "react.js"), external: ["react", "./index.js"] });
+  await build({ ...common, entryPoints: ["src/ai.ts"], outfile: join(out, "ai.js"), external: ["./index.js"] });
   tsc("tsconfig.types.json", "--outDir", out);
   const size = gzipSync(readFileSync(join(out, "client.js")), { level: 9 }).length;
   console.log(`client.js: ${size} bytes gzipped, at most ${CORE_GZIP_MAX}`);

@@ -90,13 +90,18 @@ impl Server {
         let (streams, public) = (Tasks::default(), Tasks::default());
         let limits =
             Limits { config: config.upstream.clone(), stream_bytes_max: config.limits.stream_bytes_max };
-        let registry =
-            Registry::new(&config.providers, variable, limits, config.coalesce.clone(), streams.clone());
+        let registry = Arc::new(Registry::new(
+            &config.providers,
+            variable,
+            limits,
+            config.coalesce.clone(),
+            streams.clone(),
+        ));
         let hub = Hub::new(
             config.retention.clone(),
             config.limits.clone(),
             journal,
-            Arc::new(registry),
+            registry.clone(),
             streams.clone(),
         );
         hub.restore(known);
@@ -118,12 +123,13 @@ impl Server {
             hub: hub.clone(),
             gate: Gate::new(&config.auth, &secret),
             names,
+            forward: registry,
             place,
             may_lose: config.journal.durability == journal::Durability::Process,
             total: Duration::from_secs(config.upstream.total_s),
             closing: server.closing.clone(),
         });
-        let app = http::App::new(config.http.clone(), edge.clone());
+        let app = http::App::new(config.http.clone(), config.ai_sdk.clone(), edge.clone());
         // 4. Everybody else.
         ops.serves(edge.clone());
         let Self { public, services, accepting, .. } = &server;

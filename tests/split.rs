@@ -2,10 +2,11 @@
 //! end, by looking at the whole body; what they say, by the WHATWG algorithm over the whole body; and npm's
 //! `eventsource-parser`.
 
+#[path = "oracle/node.rs"]
+mod node;
+
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -106,28 +107,8 @@ fn spec(body: &[u8]) -> Vec<Message> {
 
 /// The events of each body by `eventsource-parser`, whose names are brought to our notion of none.
 fn oracle(bodies: &[Vec<u8>]) -> Vec<Vec<Message>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
-    // The last file that npm writes, so a run that was cut off does not count.
-    if !dir.join("node_modules/.package-lock.json").exists() {
-        let status = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&dir).status();
-        assert!(status.expect("this test needs npm").success(), "npm ci in {dir:?}");
-    }
-    let mut node = Command::new("node")
-        .arg("sse.mjs")
-        .current_dir(&dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test needs node");
-    let mut stdin = node.stdin.take().expect("piped");
-    for body in bodies {
-        writeln!(stdin, "\"{}\"", base64(body)).expect("node reads everything first");
-    }
-    drop(stdin);
-    let output = node.wait_with_output().expect("node ends");
-    assert!(output.status.success());
-    let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let body_messages = |line: &str| {
+    let lines = node::run("sse.mjs", bodies.iter().map(|body| format!("\"{}\"", base64(body))));
+    let body_messages = |line: &String| {
         let events: Vec<serde_json::Value> = serde_json::from_str(line).expect("an array per line");
         let messages = events.iter().map(|event| Message {
             event: event["event"].as_str().filter(|&name| name != "message").map(str::to_owned),
@@ -135,7 +116,7 @@ fn oracle(bodies: &[Vec<u8>]) -> Vec<Vec<Message>> {
         });
         messages.collect()
     };
-    lines.lines().map(body_messages).collect()
+    lines.iter().map(body_messages).collect()
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -1,6 +1,19 @@
 import { at, make, write } from "./dom.js";
 import type { Gateway, Provider } from "./gateway.js";
 
+/** A prompt as a provider of that dialect takes it. */
+function ask(dialect: string, model: string, prompt: string): object {
+  const messages = [{ role: "user", content: prompt }];
+  switch (dialect) {
+    case "anthropic":
+      return { model, max_tokens: 4096, messages };
+    case "gemini":
+      return { model, contents: [{ role: "user", parts: [{ text: prompt }] }] };
+    default:
+      return { model, messages };
+  }
+}
+
 /** The form that starts a stream. */
 export class Start {
   readonly #form = at<HTMLFormElement>("start");
@@ -51,7 +64,8 @@ export class Start {
     button.disabled = true;
     write(this.#problem, "");
     try {
-      const request = { model: model.value, messages: [{ role: "user", content: prompt.value }] };
+      const dialect = this.#providers.find(({ name }) => name === provider.value)?.dialect ?? "openai";
+      const request = ask(dialect, model.value, prompt.value);
       started((await this.gateway.start(provider.value, request)).id);
     } catch (error) {
       write(this.#problem, (error as Error).message);

@@ -36,6 +36,9 @@ pub struct Ended {
     pub model: Option<String>,
     pub frames: usize,
     pub first_token_ms: Option<f64>,
+    /// What the provider calls its answer.
+    #[serde(default)]
+    pub upstream_id: Option<String>,
 }
 
 /// A stream that the journal still knows.

@@ -10,11 +10,13 @@ use super::end::{End, Outcome};
 use super::event::Event;
 use super::fold::Fold;
 use super::frame::Frame;
+use super::id::Id;
 use super::reel::Reel;
+use super::thread::Thread;
 use crate::crypto::{Sha256, hex};
 
 /// How many renderings a log can keep beside the raw bytes.
-pub const RENDERINGS_MAX: usize = 5;
+pub const RENDERINGS_MAX: usize = 6;
 
 /// How many frames are rendered before others may have the log.
 const RENDER_FRAMES_MAX: usize = 256;
@@ -23,8 +25,14 @@ const RENDER_FRAMES_MAX: usize = 256;
 pub trait Rendering: Sync {
     /// Which of the log's places this rendering has, below [`RENDERINGS_MAX`].
     fn slot(&self) -> usize;
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>);
-    fn end(&self, end: &End, out: &mut Vec<u8>);
+    fn frame(&self, part: &Part<'_>, thread: &mut Thread, out: &mut Vec<u8>);
+    fn end(&self, end: &End, thread: &mut Thread, out: &mut Vec<u8>);
+
+    /// Whether a frame is rendered differently by what was said before it. Then viewers begin at borders of frames, and
+    /// the thread comes from the frame before; else it means nothing.
+    fn has_thread(&self) -> bool {
+        false
+    }
 }
 
 /// What to read: the provider's bytes, or a rendering of them.
@@ -79,12 +87,14 @@ pub struct Base {
 /// Frames and their renderings.
 #[derive(Debug)]
 pub struct Log {
+    /// Of which stream, if it is one's.
+    stream: Option<Id>,
     base: Base,
     /// Frames that this log had, be they in memory or not.
     count: usize,
     frames: Vec<Entry>,
     raw: Reel,
-    reels: [Option<Reel>; RENDERINGS_MAX],
+    reels: [Option<Rendered>; RENDERINGS_MAX],
     ends: [Option<Bytes>; RENDERINGS_MAX],
     /// Seq of the last block, and the bytes up to it. Both, and the hash, go on when the content is erased.
     tail: Seq,
@@ -98,6 +108,14 @@ pub struct Log {
     erased: bool,
 }
 
+/// What there is of one rendering.
+#[derive(Debug)]
+struct Rendered {
+    reel: Reel,
+    /// As the last rendered frame has left it.
+    thread: Thread,
+}
+
 /// A frame in the log; its bytes are in the raw reel.
 #[derive(Debug)]
 struct Entry {
@@ -106,6 +124,16 @@ struct Entry {
     from: Seq,
     ends: Box<[u32]>,
     events: Box<[(Seq, Event)]>,
+}
+
+impl Rendered {
+    fn of(thread: Thread) -> Self {
+        Self { reel: Reel::default(), thread }
+    }
+
+    fn memory(&self) -> usize {
+        self.reel.memory() + self.thread.heap_bytes()
+    }
 }
 
 impl Entry {
@@ -118,6 +146,7 @@ impl Entry {
 impl Default for Log {
     fn default() -> Self {
         Self {
+            stream: None,
             base: Base::default(),
             count: 0,
             frames: Vec::new(),
@@ -153,6 +182,11 @@ impl Log {
     pub fn elsewhere(ended: &Ended) -> Self {
         let end = Arc::new(ended.end.clone());
         Self { count: ended.frames, tail: end.blocks, bytes: end.bytes, end: Some(end), ..Self::default() }
+    }
+
+    /// The same log, which knows of which stream it is.
+    pub(crate) fn named(self, stream: &Id) -> Self {
+        Self { stream: Some(stream.clone()), ..self }
     }
 
     /// Seq of the last block: the number of blocks.
@@ -201,7 +235,7 @@ impl Log {
 
     /// Bytes of memory that this log retains.
     pub fn memory(&self) -> usize {
-        let rendered: usize = self.reels.iter().flatten().map(Reel::memory).sum();
+        let rendered: usize = self.reels.iter().flatten().map(Rendered::memory).sum();
         self.raw.memory() + rendered + self.frames.capacity() * size_of::<Entry>() + self.heap_bytes
     }
 
@@ -262,6 +296,7 @@ impl Log {
     /// of a stream that was running tells the journal of the blocks that it has.
     pub fn erase(&mut self) {
         *self = Self {
+            stream: self.stream.take(),
             count: self.count,
             tail: self.tail,
             bytes: self.bytes,
@@ -297,8 +332,8 @@ impl Log {
             Source::Raw => self.raw.read(after, bytes_max),
             Source::Rendered(rendering) => {
                 while !self.render(rendering, after, bytes_max) {}
-                let reel = self.reels[rendering.slot()].as_mut().expect("there is a reel now");
-                reel.read(after, bytes_max)
+                let rendered = self.reels[rendering.slot()].as_mut().expect("there is a reel now");
+                rendered.reel.read(after, bytes_max)
             }
         };
         let slice = slice.expect("there are frames behind the cursor");
@@ -319,16 +354,43 @@ impl Log {
 
     /// Renders the next frames, some at a time. Gives whether a read behind `after` has what it can carry.
     fn render(&mut self, rendering: &dyn Rendering, after: Seq, bytes_max: usize) -> bool {
-        let reel = self.reels[rendering.slot()].get_or_insert_default();
+        let Rendered { reel, thread } =
+            self.reels[rendering.slot()].get_or_insert_with(|| Rendered::of(Thread::of(self.stream.clone())));
         let rendered = self.frames.partition_point(|entry| entry.last <= reel.tail());
         for entry in self.frames[rendered..].iter().take(RENDER_FRAMES_MAX) {
             if reel.has(after, bytes_max) {
                 return true;
             }
             let part = Part { from: entry.from, events: &entry.events };
-            reel.push(entry.last, |out| rendering.frame(&part, out));
+            reel.push(entry.last, |out| rendering.frame(&part, thread, out));
         }
         reel.tail() == self.tail || reel.has(after, bytes_max)
+    }
+
+    /// Renders what is left. Gives the thread behind the last frame.
+    pub(super) fn render_all(&mut self, rendering: &dyn Rendering) -> &mut Thread {
+        let last = self.frames.last().map_or(0, |entry| entry.last);
+        let slot = rendering.slot();
+        self.take_up(rendering, Thread::of(self.stream.clone()));
+        while self.reels[slot].as_ref().is_some_and(|rendered| rendered.reel.tail() < last) {
+            self.render(rendering, last, usize::MAX);
+        }
+        &mut self.reels[slot].as_mut().expect("it was taken up").thread
+    }
+
+    /// Lets a rendering that has not begun here begin with what it has said before this log.
+    pub(super) fn take_up(&mut self, rendering: &dyn Rendering, thread: Thread) {
+        self.reels[rendering.slot()].get_or_insert_with(|| Rendered::of(thread));
+    }
+
+    pub(super) fn has_begun(&self, rendering: &dyn Rendering) -> bool {
+        self.reels[rendering.slot()].is_some()
+    }
+
+    /// What a rendering has to know behind this log, once all of it is rendered.
+    pub(super) fn thread(&self, rendering: &dyn Rendering) -> Option<&Thread> {
+        let rendered = self.reels[rendering.slot()].as_ref()?;
+        (rendered.reel.tail() == self.tail).then_some(&rendered.thread)
     }
 
     /// The rest of a frame, rendered afresh for a cursor inside of it.
@@ -340,8 +402,10 @@ impl Log {
                 return self.raw.rest(entry.first - 1, entry.last, skip);
             }
             Source::Rendered(rendering) => {
+                debug_assert!(!rendering.has_thread(), "its viewers begin at borders of frames");
                 let first = entry.events.partition_point(|(seq, _)| *seq <= after);
-                rendering.frame(&Part { from: after + 1, events: &entry.events[first..] }, &mut out);
+                let part = Part { from: after + 1, events: &entry.events[first..] };
+                rendering.frame(&part, &mut Thread::default(), &mut out);
             }
         }
         out.into()
@@ -351,13 +415,18 @@ impl Log {
         let Some(end) = self.end.clone() else { return Read::Pending };
         let bytes = match source {
             Source::Raw => Bytes::new(),
-            Source::Rendered(rendering) => self.ends[rendering.slot()]
-                .get_or_insert_with(|| {
+            Source::Rendered(rendering) => match &self.ends[rendering.slot()] {
+                Some(bytes) => bytes.clone(),
+                None => {
                     let mut out = Vec::new();
-                    rendering.end(&end, &mut out);
-                    out.into()
-                })
-                .clone(),
+                    if rendering.has_thread() {
+                        rendering.end(&end, self.render_all(rendering), &mut out);
+                    } else {
+                        rendering.end(&end, &mut Thread::default(), &mut out);
+                    }
+                    self.ends[rendering.slot()].insert(out.into()).clone()
+                }
+            },
         };
         Read::End { bytes, end }
     }

@@ -13,6 +13,7 @@ pub mod event;
 pub mod facts;
 pub mod fold;
 pub mod frame;
+pub mod head;
 pub mod hub;
 pub mod id;
 pub mod log;
@@ -20,6 +21,7 @@ pub mod memory;
 pub mod pages;
 mod producer;
 mod reel;
+pub mod thread;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -33,6 +35,7 @@ use self::block::Seq;
 use self::durable::{Content, Durable, Ended, Record, StorageError};
 use self::end::{End, Why};
 use self::fold::Fold;
+use self::head::Head;
 use self::hub::asleep::Asleep;
 use self::id::Id;
 use self::log::{Log, Read, Source};
@@ -55,6 +58,8 @@ struct Shared {
     cancel_after: Option<Duration>,
     began: Instant,
     content_type: OnceLock<String>,
+    /// How the provider began its answer, while there is somebody who wants to know.
+    head: Sender<Option<Arc<Head>>>,
     /// How the log ends, to be asked for without waiting for whoever reads it.
     ending: OnceLock<Ending>,
     log: Mutex<Kept>,
@@ -68,12 +73,14 @@ struct Shared {
 impl Shared {
     fn new(about: Arc<About>, log: Log, share: Share, journal: Arc<dyn Durable>) -> Self {
         let tail = Tail { seq: log.tail(), closed: log.end().is_some() };
+        let log = log.named(&about.id);
         Self {
             about,
             journal,
             cancel_after: None,
             began: Instant::now(),
             content_type: OnceLock::new(),
+            head: Sender::default(),
             ending: OnceLock::new(),
             log: Mutex::new(Kept { log, share, first_token_ms: None }),
             pages: None,
@@ -151,7 +158,7 @@ impl Cast {
                 if last != blocks || marks.windows(2).any(|pair| pair[0].last + 1 != pair[1].first) {
                     return Err(damaged(about));
                 }
-                let pages = Pages::new(about.number, marks, journal.clone(), budget.clone());
+                let pages = Pages::new(about, marks, journal.clone(), budget.clone());
                 (Log::elsewhere(ended), Some(pages))
             }
             Content::Whole(mut frames) => {
@@ -210,6 +217,22 @@ impl Cast {
         }
     }
 
+    /// Notes how the provider begins its answer.
+    pub fn answered(&self, head: Head) {
+        self.0.head.send_replace(Some(Arc::new(head)));
+    }
+
+    /// How the provider begins its answer; `None` when the stream ends before it has answered. Only of streams that
+    /// were asked for with `wants_head`, by this process.
+    pub async fn head(&self) -> Option<Arc<Head>> {
+        let (mut heads, mut watch) = (self.0.head.subscribe(), self.watch());
+        tokio::select! {
+            biased;
+            head = heads.wait_for(Option::is_some) => head.ok().and_then(|head| head.clone()),
+            () = watch.closed() => None,
+        }
+    }
+
     /// What lies behind the cursor. A log in the journal is read piece by piece; `page` is the one that is read now.
     pub async fn read_on(
         &self,
@@ -218,10 +241,17 @@ impl Cast {
         bytes_max: usize,
         page: &mut Page,
     ) -> Result<Read, Unread> {
-        match self.pages().filter(|_| after < self.tail()) {
-            Some(pages) => pages.read(source, after, bytes_max, page).await,
-            None => Ok(self.read(source, after, bytes_max)),
+        let Some(pages) = self.pages() else { return Ok(self.read(source, after, bytes_max)) };
+        if after < self.tail() {
+            return pages.read(source, after, bytes_max, page).await;
         }
+        if let Source::Rendered(rendering) = source
+            && rendering.has_thread()
+        {
+            let thread = pages.thread(rendering, self.tail()).await?;
+            self.lock().log.take_up(rendering, thread);
+        }
+        Ok(self.read(source, after, bytes_max))
     }
 
     /// The journal's pieces, unless their content was erased.
@@ -356,6 +386,7 @@ impl Cast {
             model: kept.log.fold().model.clone(),
             frames: kept.log.frames(),
             first_token_ms: kept.first_token_ms,
+            upstream_id: kept.log.fold().upstream_id.clone(),
         }
     }
 

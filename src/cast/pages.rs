@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::about::About;
 use super::block::Seq;
-use super::durable::{Durable, Mark, Number, StorageError};
+use super::durable::{Durable, Mark, StorageError};
 use super::fold::Fold;
-use super::log::{Base, Log, Read, Source};
+use super::log::{Base, Log, Read, Rendering, Source};
 use super::memory::{Budget, Share};
+use super::thread::Thread;
 use crate::telemetry;
 
 /// How long a piece waits for room in memory, and how often it looks.
@@ -37,7 +39,7 @@ const RECENT_MAX: usize = 4;
 /// The pieces of one stream. Those that are read by anybody are shared by all who read them.
 #[derive(Debug)]
 pub(super) struct Pages {
-    number: Number,
+    about: Arc<About>,
     marks: Vec<Mark>,
     loaded: Mutex<Loaded>,
     /// Who loads a piece; others wait, and find it.
@@ -51,6 +53,8 @@ pub(super) struct Pages {
 struct Loaded {
     pieces: HashMap<Seq, Weak<Piece>>,
     recent: VecDeque<Arc<Piece>>,
+    /// What renderings, by their slot, have to know behind a block with which a piece ends.
+    threads: HashMap<(usize, Seq), Thread>,
 }
 
 /// Some frames of a stream, end to end, as a log of their own.
@@ -66,17 +70,28 @@ pub struct Page(Option<Arc<Piece>>);
 
 impl Pages {
     pub(super) fn new(
-        number: Number,
+        about: &Arc<About>,
         marks: Vec<Mark>,
         journal: Arc<dyn Durable>,
         budget: Arc<Budget>,
     ) -> Self {
-        Self { number, marks, loaded: Mutex::default(), loading: Default::default(), journal, budget }
+        Self {
+            about: about.clone(),
+            marks,
+            loaded: Mutex::default(),
+            loading: Default::default(),
+            journal,
+            budget,
+        }
     }
 
     /// Bytes of memory that this holds whatever is loaded.
     pub(super) fn memory(&self) -> usize {
-        self.marks.capacity() * size_of::<Mark>()
+        let threads = |loaded: &Loaded| -> usize {
+            let held = loaded.threads.values().map(|thread| size_of::<Thread>() + thread.heap_bytes());
+            held.sum()
+        };
+        self.marks.capacity() * size_of::<Mark>() + threads(&self.lock())
     }
 
     /// What lies behind a cursor that is before the end.
@@ -88,7 +103,41 @@ impl Pages {
         page: &mut Page,
     ) -> Result<Read, Unread> {
         let piece = self.turn_to(after, page).await?;
-        Ok(piece.read(source, after, bytes_max))
+        let Source::Rendered(rendering) = source else { return Ok(piece.read(source, after, bytes_max)) };
+        if !rendering.has_thread() {
+            return Ok(piece.read(source, after, bytes_max));
+        }
+        if !piece.lock().0.has_begun(rendering) {
+            let thread = self.thread(rendering, piece.mark.first - 1).await?;
+            piece.lock().0.take_up(rendering, thread);
+        }
+        let read = piece.read(source, after, bytes_max);
+        // Whoever reads on need not read this piece again.
+        if let Some(thread) = piece.lock().0.thread(rendering) {
+            let key = (rendering.slot(), piece.mark.last);
+            self.lock().threads.entry(key).or_insert_with(|| thread.clone());
+        }
+        Ok(read)
+    }
+
+    /// What a rendering has to know behind the block `last`, with which a piece ends.
+    pub(super) async fn thread(&self, rendering: &dyn Rendering, last: Seq) -> Result<Thread, Unread> {
+        let known = |seq| self.lock().threads.get(&(rendering.slot(), seq)).cloned();
+        let before = self.marks.partition_point(|mark| mark.last <= last);
+        let mut place = before;
+        let mut thread = Thread::of(Some(self.about.id.clone()));
+        while let Some(mark) = place.checked_sub(1).and_then(|before| self.marks.get(before)) {
+            if let Some(known) = known(mark.last) {
+                thread = known;
+                break;
+            }
+            place -= 1;
+        }
+        for mark in &self.marks[place..before] {
+            thread = self.piece(*mark).await?.render_all(rendering, thread);
+            self.lock().threads.insert((rendering.slot(), mark.last), thread.clone());
+        }
+        Ok(thread)
     }
 
     /// The block that holds a byte that is there, as a cursor before it, and how many of its bytes to skip.
@@ -140,20 +189,21 @@ impl Pages {
             return Ok(piece);
         }
         self.has_room().await?;
-        let frames = self.journal.piece(self.number, mark.first).await?;
+        let frames = self.journal.piece(self.about.number, mark.first).await?;
         if frames.is_empty() {
             return Err(Unread::Gone);
         }
-        let mut log = Log::behind(Base { seq: mark.first - 1, bytes: mark.begin, id: mark.id });
+        let base = Base { seq: mark.first - 1, bytes: mark.begin, id: mark.id };
+        let mut log = Log::behind(base).named(&self.about.id);
         // A frame whose commit came too late to be shown is no part of the stream.
         for frame in frames.into_iter().filter(|frame| frame.last() <= mark.last) {
             if frame.first != log.tail() + 1 {
-                return Err(StorageError(format!("stream {}: a piece is damaged", self.number)).into());
+                return Err(StorageError(format!("stream {}: a piece is damaged", self.about.number)).into());
             }
             log.append(frame);
         }
         if log.tail() != mark.last {
-            return Err(StorageError(format!("stream {}: a piece is damaged", self.number)).into());
+            return Err(StorageError(format!("stream {}: a piece is damaged", self.about.number)).into());
         }
         telemetry::piece_read();
         let mut share = self.budget.share();
@@ -195,6 +245,16 @@ impl Piece {
         let memory = kept.0.memory();
         kept.1.hold(memory);
         read
+    }
+
+    /// What a rendering has to know behind this piece, when it has begun with `thread`.
+    fn render_all(&self, rendering: &dyn Rendering, thread: Thread) -> Thread {
+        let mut kept = self.lock();
+        kept.0.take_up(rendering, thread);
+        let thread = kept.0.render_all(rendering).clone();
+        let memory = kept.0.memory();
+        kept.1.hold(memory);
+        thread
     }
 
     fn lock(&self) -> MutexGuard<'_, (Log, Share)> {

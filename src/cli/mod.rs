@@ -36,7 +36,8 @@ enum Command {
     Demo(demo::Options),
     /// Follow a stream in the terminal
     Watch(watch::Options),
-    /// Run the simulated provider alone
+    /// Run the simulated provider alone: as OpenAI, Anthropic, Gemini and Ollama, with faults to choose
+    #[command(after_help = simulate::STEERING)]
     Simulate(simulate::Options),
     /// Make an API key: prints it, and what to put into the configuration
     Key(key::Options),

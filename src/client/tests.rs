@@ -52,6 +52,7 @@ impl House {
             credentials: provider::Credentials::Gateway,
             models: vec!["*".into()],
             paths: Vec::new(),
+            proxy_paths: None,
         });
         config.journal.mode = crate::journal::Mode::Memory;
         let server = Server::start(&config, |_| None).unwrap();

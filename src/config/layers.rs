@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, Problems};
+use super::{Config, Problems, presets};
 use crate::dialect::Family;
 use crate::upstream::provider::{self, Credentials};
 
@@ -54,7 +54,7 @@ impl Sources {
             }
         }
         if config.providers.is_empty() {
-            config.providers.extend(self.preset());
+            config.providers = presets::found(|name| self.variable(name));
         }
         problems.extend(config.problems());
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
@@ -70,21 +70,6 @@ impl Sources {
             .find(|(key, value)| key == name && !value.is_empty())
             .map(|(_, value)| value.as_str())
     }
-
-    /// With nothing configured, OpenAI is there if its key is.
-    fn preset(&self) -> Option<provider::Config> {
-        self.variable("OPENAI_API_KEY")?;
-        let base_url = self.variable("OPENAI_BASE_URL").unwrap_or("https://api.openai.com/v1");
-        Some(provider::Config {
-            name: "openai".into(),
-            dialect: Family::Openai,
-            base_url: base_url.parse().ok()?,
-            api_key_env: Some("OPENAI_API_KEY".into()),
-            credentials: Credentials::Gateway,
-            models: vec!["*".into()],
-            paths: Vec::new(),
-        })
-    }
 }
 
 /// A provider that speaks as OpenAI does, from `NAME=URL`.
@@ -99,6 +84,7 @@ fn compatible(text: &str) -> Result<provider::Config, String> {
         credentials: Credentials::Gateway,
         models: vec!["*".into()],
         paths: Vec::new(),
+        proxy_paths: None,
     })
 }
 

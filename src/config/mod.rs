@@ -4,6 +4,7 @@
 //! key is wrong and what to write instead.
 
 mod layers;
+mod presets;
 mod problems;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::{auth, http, journal, logging, upstream, webtransport};
 pub struct Config {
     pub http: http::Config,
     pub ops: http::OpsConfig,
+    pub ai_sdk: http::AiSdk,
     pub webtransport: webtransport::Config,
     pub auth: auth::Config,
     pub journal: journal::Config,

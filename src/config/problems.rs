@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Config;
+use crate::dialect::Family;
 
 const ROTATE_S_MAX: u64 = 6 * 86_400;
 
@@ -130,6 +131,22 @@ impl Config {
             "retention.ttl_s",
             &retention.ttl_s,
             "write at most retention.ttl_s_max",
+        );
+        let ai_sdk = &self.ai_sdk;
+        if let Some(name) = &ai_sdk.provider {
+            let found = self.providers.iter().find(|provider| provider.name == *name);
+            check(
+                found.is_some_and(|provider| matches!(provider.dialect, Family::Openai | Family::Anthropic)),
+                "ai_sdk.provider",
+                name,
+                "write the name of one of the [[providers]] whose dialect is openai or anthropic",
+            );
+        }
+        check(
+            ai_sdk.model_from_body || ai_sdk.model.is_some(),
+            "ai_sdk.model_from_body",
+            &ai_sdk.model_from_body,
+            "write ai_sdk.model, or let chats name their model",
         );
         for (place, provider) in self.providers.iter().enumerate() {
             let name = &provider.name;

@@ -60,12 +60,24 @@ pub(super) fn number<T: FromStr>(leaf: Leaf<'_>) -> Option<T> {
     leaf?.get().parse().ok()
 }
 
+/// Whether `leaf` is `true`.
+pub(super) fn is_true(leaf: Leaf<'_>) -> bool {
+    leaf.is_some_and(|leaf| leaf.get() == "true")
+}
+
 /// The string that `leaf` is, decoded; `None` if it is none, or empty.
 pub(super) fn string(leaf: Leaf<'_>) -> Option<String> {
     let (mut joint, mut string) = (Joint::default(), String::new());
     joint.push(Text::of(leaf)?, &mut string);
     joint.settle(&mut string);
     Some(string)
+}
+
+/// Arguments that come whole: a list or an object as it stands in the text, a string decoded; of anything else there
+/// are none.
+pub(super) fn whole(arguments: Leaf<'_>) -> String {
+    let json = arguments.map(RawValue::get).filter(|json| json.starts_with(['{', '[']));
+    json.map(str::to_owned).or_else(|| string(arguments)).unwrap_or_default()
 }
 
 /// The characters of a JSON string that has some. Not decoded yet: only a [`Joint`] knows what becomes of
@@ -80,7 +92,7 @@ impl<'a> Text<'a> {
     }
 
     /// The characters between the quotes, escapes and all.
-    fn escaped(self) -> &'a str {
+    pub(super) fn escaped(self) -> &'a str {
         self.0.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default()
     }
 

@@ -42,6 +42,45 @@ pub fn openai_chat(request: &str, ask_usage: bool) -> Result<String, NotAnObject
     Ok(splice.finish())
 }
 
+/// `request` with `"stream":true`.
+pub fn streaming(request: &str) -> Result<String, NotAnObject> {
+    openai_chat(request, false)
+}
+
+/// `request` with `"stream":true` where it speaks of streaming, and as it is where it does not: for providers that
+/// stream unless they are told otherwise.
+pub fn streaming_by_default(request: &str) -> Result<String, NotAnObject> {
+    let mut splice = Splice::new(request);
+    for (_, value) in json::members(request)?.iter().filter(|(key, _)| **key == *b"stream") {
+        splice.replace(value, "true");
+    }
+    Ok(splice.finish())
+}
+
+/// `request` without these members, and without a comma each.
+pub fn without(request: &str, names: &[&str]) -> Result<String, NotAnObject> {
+    let mut splice = Splice::new(request);
+    let members = json::members(request)?;
+    let is_wanted = |key: &[u8]| names.iter().all(|name| key != name.as_bytes());
+    // A member goes with what stands between it and the one before; those in front of all that stay go with what
+    // stands behind them.
+    let brace = request.find('{').unwrap_or_default();
+    let (mut before, mut any_stays) = (brace.saturating_add(1), false);
+    for (key, value) in &members {
+        let end = splice.offset(value).saturating_add(value.len());
+        let behind = request.get(end..).unwrap_or_default().trim_ascii_start();
+        let next = behind.strip_prefix(',').map_or(end, |rest| request.len().saturating_sub(rest.len()));
+        let stays = is_wanted(key);
+        any_stays |= stays;
+        let after = if any_stays { end } else { next };
+        if !stays {
+            splice.edits.push((before..after, String::new()));
+        }
+        before = after;
+    }
+    Ok(splice.finish())
+}
+
 fn include_usage(options: &str, splice: &mut Splice<'_>) {
     if options == "null" {
         return splice.replace(options, r#"{"include_usage":true}"#);
@@ -51,6 +90,13 @@ fn include_usage(options: &str, splice: &mut Splice<'_>) {
     if members.iter().all(|(key, _)| **key != *b"include_usage") {
         splice.insert(options, r#""include_usage":true"#, members.is_empty());
     }
+}
+
+/// The value that `request` has at its top level under `key`, as it stands there.
+pub fn top_level(request: &str, key: &str) -> Option<String> {
+    let members = json::members(request).ok()?;
+    let (_, value) = members.iter().rev().find(|(name, _)| **name == *key.as_bytes())?;
+    Some((*value).to_owned())
 }
 
 /// The string that `request` has at its top level under `key`. Of a key given twice the last counts, as
@@ -173,6 +219,33 @@ mod tests {
     }
 
     #[test]
+    fn streaming_is_left_on() {
+        let check =
+            |request: &str, expected: &str| assert_eq!(streaming_by_default(request).unwrap(), expected);
+        check(r#"{ "model":"m" }"#, r#"{ "model":"m" }"#);
+        check(r#"{"a":{"stream":false}, "stream" : false}"#, r#"{"a":{"stream":false}, "stream" : true}"#);
+        check(r#"{"stream":null,"str\u0065am":0}"#, r#"{"stream":true,"str\u0065am":true}"#);
+        assert!(streaming_by_default("[]").is_err());
+    }
+
+    #[test]
+    fn members_are_left_out() {
+        let check =
+            |request: &str, expected: &str| assert_eq!(without(request, &["model", "b"]).unwrap(), expected);
+        check(r#"{ "a" : 1.0e2 }"#, r#"{ "a" : 1.0e2 }"#);
+        check(r#"{"model":"x","a" : 1.0e2, "c\"":"\/"}"#, r#"{"a" : 1.0e2, "c\"":"\/"}"#);
+        check(
+            r#"{"a" : [1, 2] , "model":"x", "b" : {"b":1} , "\ud83d":"b","b":1 }"#,
+            r#"{"a" : [1, 2] , "\ud83d":"b" }"#,
+        );
+        check(" { \"mod\\u0065l\" : \"}\" , \"b\":1,\n\"a\":1}\n", " {\n\"a\":1}\n");
+        check(r#"{"b":1,"model":2}"#, "{}");
+        check(r#"{ "b" : 1 }"#, "{ }");
+        check("{}", "{}");
+        assert!(without("[]", &[]).is_err());
+    }
+
+    #[test]
     fn only_objects_can_be_spliced() {
         for request in ["", "null", "[]", "[{}]", "\"{}\"", "{", "{}{}", "{\"a\":}", "{\"a\":1,}", "{'a':1}"]
         {
@@ -238,9 +311,28 @@ mod tests {
             prop_assert_eq!(serde_json::from_str::<Value>(&spliced).unwrap(), expected);
         }
 
+        /// Parsed, the result is the request without them.
+        #[test]
+        fn members_can_be_left_out(
+            members in prop::collection::btree_map(
+                prop_oneof!["[a-c\"]{0,2}", Just("stream".to_owned()), Just("model".to_owned())],
+                value(),
+                0..6,
+            ),
+            pretty: bool,
+        ) {
+            let mut expected = json!(members);
+            let request = if pretty { format!("{expected:#}") } else { expected.to_string() };
+            let object = expected.as_object_mut().unwrap();
+            object.retain(|key, _| key != "stream" && key != "a");
+            let spliced = without(&request, &["stream", "a"]).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Value>(&spliced).unwrap(), expected);
+        }
+
         #[test]
         fn any_text_is_survived(request in "[\\[{}\\]\":,a0 ]{0,16}") {
             let _ = openai_chat(&request, true);
+            let _ = without(&request, &["a"]);
         }
     }
 }

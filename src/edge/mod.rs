@@ -1,6 +1,7 @@
 //! What every surface shares: who may come in and under which names, where a viewer begins, and what is refused.
 
 pub(crate) mod cursor;
+pub(crate) mod forward;
 pub(crate) mod names;
 pub(crate) mod place;
 pub(crate) mod query;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use self::forward::Forward;
 use self::names::Names;
 use self::place::Place;
 use crate::auth::{Gate, Grant};
@@ -28,6 +30,8 @@ pub(crate) struct Parts {
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
     pub(crate) names: Names,
+    /// Where calls go that are no streams.
+    pub(crate) forward: Arc<dyn Forward>,
     /// Where WebTransport is, if anywhere.
     pub(crate) place: Place,
     /// A stream that was interrupted by a restart may have lost its last block: whoever has more than it is told the

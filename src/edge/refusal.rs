@@ -101,7 +101,7 @@ impl From<Refused> for Refusal {
         let (status, code) = match &refused {
             Refused::Ask(ask) => match ask {
                 AskError::UnknownProvider { .. } => (StatusCode::BAD_REQUEST, "unknown_provider"),
-                AskError::UnknownModel { .. } | AskError::NoModel => {
+                AskError::UnknownModel { .. } | AskError::NoModel | AskError::NoPath => {
                     (StatusCode::BAD_REQUEST, "unknown_model")
                 }
                 AskError::PathNotAllowed { .. } => (StatusCode::BAD_REQUEST, "path_not_allowed"),

@@ -36,9 +36,19 @@ impl FromRequestParts<App> for Granted {
         let header = |name| parts.headers.get(name);
         let key = header("tokencast-key").map(|key| key.to_str().map_err(|_| Denied::UnknownKey));
         let authorization = header("authorization").and_then(|value| value.to_str().ok());
+        // Where SDKs put the key of their provider, they put ours when only their base URL was changed.
+        let of_an_sdk = || {
+            let in_header = ["x-api-key", "x-goog-api-key", "api-key"].into_iter().find_map(header);
+            let in_header = in_header.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+            in_header.or_else(|| params.get("key").ok()?.map(Into::into))
+        };
         let credential = Credential {
             key: key.transpose()?.map(SecretString::from),
-            bearer: authorization.and_then(Credential::bearer_of).map(SecretString::from),
+            bearer: authorization
+                .and_then(Credential::bearer_of)
+                .map(str::to_owned)
+                .or_else(of_an_sdk)
+                .map(SecretString::from),
             ticket: params.get("ticket")?.map(|ticket| SecretString::from(ticket.into_owned())),
         };
         Ok(Self(app.gate.grant_to(&credential)?))
@@ -132,6 +142,11 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
             header("idempotency-replayed"),
             header("tokencast-after"),
             header("tokencast-offset"),
+            header("tokencast-stream-id"),
+            header("tokencast-ticket"),
+            header("x-vercel-ai-ui-message-stream"),
+            header("x-workflow-run-id"),
+            header("x-workflow-stream-tail-index"),
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(600));

@@ -1,7 +1,7 @@
 //! `POST /v1/streams`: an envelope of ours around a request that stays the provider's.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
@@ -21,7 +21,7 @@ use super::gate::{self, Granted};
 use super::place;
 use crate::auth::Grant;
 use crate::cast::Cast;
-use crate::cast::hub::order::{Ask, Order, Started};
+use crate::cast::hub::order::{Ask, CREDENTIALS, Order, Started};
 use crate::cast::id::Id;
 use crate::crypto::fingerprint;
 
@@ -90,6 +90,9 @@ pub(super) async fn start(
     let body = read(&app, &headers, body).await?;
     let order = order(&app, &grant, &headers, key, parse(&body)?)?;
     let Started { cast, replayed } = app.hub.start(order).await?;
+    if !replayed {
+        app.chats.note(&cast);
+    }
     Ok(started(&app, &grant, &Bases::of(&app, &uri, &headers), &cast, replayed))
 }
 
@@ -107,7 +110,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Error> {
     ))
 }
 
-async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
     let max = app.config.body_bytes_max;
     let too_large = || {
         let message = format!("the body is larger than http.body_bytes_max, {max} bytes: send less");
@@ -188,7 +191,16 @@ fn order(
             part(&provider).as_bytes(),
             part(&path).as_bytes(),
         ]),
-        ask: Ask { provider, path, request, ask_usage, authorization: caller_authorization(app, headers) },
+        ask: Ask {
+            provider,
+            path,
+            request,
+            ask_usage,
+            passed: credentials(app, headers),
+            dialect: None,
+            query: None,
+            wants_head: false,
+        },
         id,
         key,
         metadata,
@@ -201,16 +213,20 @@ fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-/// The `Authorization` that is meant for the provider. Where there are keys ours is in `tokencast-key` then: what
+/// The credentials that are meant for the provider. Where there are keys ours is in `tokencast-key` then: what
 /// opens this gateway is not for others.
-fn caller_authorization(app: &App, headers: &HeaderMap) -> Option<SecretString> {
+pub(super) fn credentials(app: &App, headers: &HeaderMap) -> Vec<(String, SecretString)> {
     if !app.gate.is_open() && !headers.contains_key("tokencast-key") {
-        return None;
+        return Vec::new();
     }
-    Some(SecretString::from(headers.get(header::AUTHORIZATION)?.to_str().ok()?))
+    let found = CREDENTIALS.iter().filter_map(|name| {
+        let value = headers.get(*name)?.to_str().ok()?;
+        Some(((*name).to_owned(), SecretString::from(value)))
+    });
+    found.collect()
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
     const LEN_MAX: usize = 255;
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -224,8 +240,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
 }
 
 fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool) -> Response {
-    let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
-    let (ticket, expires_at) = app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime);
+    let (ticket, expires_at) = ticket(app, grant, cast);
     let on = |base: &str| format!("{base}/v1/streams/{}", cast.id());
     let url = on(&bases.http);
     let answer = json!({
@@ -237,8 +252,7 @@ fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool)
             "events": format!("{url}/events"),
             "raw": format!("{url}/raw"),
             "text": format!("{url}/text"),
-            // Not there yet; the name is.
-            "ui": null,
+            "ui": format!("{url}/ui"),
             "webtransport": bases.webtransport.as_deref().map(on),
         },
     });
@@ -253,6 +267,12 @@ fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool)
         headers.insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
     }
     response
+}
+
+/// A ticket for one stream, which lives as long as the stream can, and until when that is.
+pub(super) fn ticket(app: &App, grant: &Grant, cast: &Cast) -> (String, SystemTime) {
+    let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
+    app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime)
 }
 
 /// Where the caller finds us: what the configuration says, else under the name that it used.

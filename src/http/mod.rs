@@ -1,8 +1,10 @@
 //! The HTTP surface: extract, one core call, translate. docs/protocol.md is its specification.
 
+mod doors;
 mod error;
 mod gate;
 mod intake;
+mod lane;
 mod long_poll;
 mod ops;
 mod page;
@@ -11,6 +13,7 @@ mod place;
 mod providers;
 mod serve;
 mod streams;
+mod ui;
 mod viewing;
 mod wire;
 
@@ -24,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use tower_http::cors::CorsLayer;
 use url::Url;
 
+pub use self::doors::ai_sdk::Config as AiSdk;
 pub(crate) use self::ops::{Ops, router as ops_router};
 pub(crate) use self::serve::{bind, serve};
 use crate::edge::Edge;
@@ -92,11 +96,23 @@ impl Default for OpsConfig {
 pub(crate) struct App {
     config: Arc<Config>,
     edge: Edge,
+    /// Callers at the doors who may come again.
+    again: doors::Again,
+    deleted: doors::Deleted,
+    ai_sdk: Arc<AiSdk>,
+    chats: doors::ai_sdk::Chats,
 }
 
 impl App {
-    pub(crate) fn new(config: Config, edge: Edge) -> Self {
-        Self { config: Arc::new(config), edge }
+    pub(crate) fn new(config: Config, ai_sdk: AiSdk, edge: Edge) -> Self {
+        Self {
+            config: Arc::new(config),
+            edge,
+            again: doors::Again::default(),
+            deleted: doors::Deleted::default(),
+            ai_sdk: Arc::new(ai_sdk),
+            chats: doors::ai_sdk::Chats::default(),
+        }
     }
 }
 
@@ -116,9 +132,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/events", get(viewing::events))
         .route("/v1/streams/{id}/raw", get(viewing::raw))
         .route("/v1/streams/{id}/text", get(viewing::text))
+        .route("/v1/streams/{id}/ui", get(ui::show))
         .route("/v1/providers", get(providers::list))
         .route("/v1/webtransport", get(place::show))
-        .merge(page::routes());
+        .merge(page::routes())
+        .merge(doors::routes());
     let cors = gate::cors(&app.config.cors_origins);
     let names = app.names.clone();
     finish(routes, cors, names, app)
@@ -131,9 +149,7 @@ fn finish<S: Clone + Send + Sync + 'static>(
     names: Names,
     state: S,
 ) -> Router {
-    let routes = routes
-        .fallback(async || error::not_found())
-        .method_not_allowed_fallback(async || error::method_not_allowed());
+    let routes = routes.method_not_allowed_fallback(async || error::method_not_allowed());
     // Behind the guard, which also guards and names the answers to preflights.
     let routes = match cors {
         Some(cors) => routes.layer(cors),

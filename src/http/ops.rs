@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::finish;
+use super::{error, finish};
 use crate::edge::Edge;
 use crate::edge::names::Names;
 use crate::telemetry;
@@ -45,6 +45,7 @@ pub(crate) fn router(names: Names, ops: Ops) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready));
+    let routes = routes.fallback(async || error::not_found());
     finish(routes, None, names, ops)
 }
 

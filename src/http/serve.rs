@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
-use hyper::body::Incoming;
+use http::response::Parts;
+use http::{Method, Request, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +24,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use super::Config;
+use super::lane::{Held, Lane, Order, Rooms, Slot};
 use super::wire::{Flushes, Wire};
 use crate::tasks::Tasks;
 use crate::telemetry;
@@ -36,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) flushes: Flushes,
     /// Other requests may be answered at the same time.
     pub(crate) is_shared: bool,
+    /// The answer to this request may be left to a room.
+    pub(crate) takes_lane: bool,
 }
 
 /// Binds a listener whose connections keep little in the kernel: a viewer that never reads would otherwise hold
@@ -59,6 +63,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(config.connections_max));
+    let rooms = Rooms::new(tasks.clone(), Duration::from_secs(config.stalled_s));
     let config = Arc::new(config);
     loop {
         let accepted = tokio::select! {
@@ -79,12 +84,14 @@ pub(crate) async fn serve(
             continue;
         };
         let (router, config, stop, inner) = (router.clone(), config.clone(), stop.clone(), tasks.clone());
+        let rooms = rooms.clone();
         tasks.spawn(async move {
-            let _open = telemetry::Connection::opened();
-            if let Err(error) = connection(stream, router, &config, inner, stop).await {
-                debug!(error = &*error, "connection closed");
+            let held = Held { _place: place, _open: telemetry::Connection::opened() };
+            match connection(stream, router, &config, inner, stop).await {
+                Ok(Some((stream, head, order))) => rooms.seat(stream, &head, order, held),
+                Ok(None) => {}
+                Err(error) => debug!(error = &*error, "connection closed"),
             }
-            drop(place);
         });
     }
 }
@@ -103,7 +110,7 @@ async fn connection(
     config: &Config,
     tasks: Tasks,
     stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Option<(TcpStream, Parts, Order)>, Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
     let Some(speaks_h2) = stop
@@ -111,21 +118,28 @@ async fn connection(
         .await
         .transpose()?
     else {
-        return Ok(());
+        return Ok(None);
     };
     let wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
-    let link = Link { local, flushes: wire.flushes(), is_shared: speaks_h2 };
+    let link = Link { local, flushes: wire.flushes(), is_shared: speaks_h2, takes_lane: false };
+    let slot = Slot::default();
     let asked = Arc::new(AtomicBool::new(false));
     let seen = asked.clone();
+    let filling = slot.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(link.clone());
-        let mut router = router.clone();
-        async move {
-            Ok::<_, Infallible>(
-                router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
-            )
-        }
+        let takes_lane = !speaks_h2 && is_plain(&request);
+        request.extensions_mut().insert(Link { takes_lane, ..link.clone() });
+        let (mut router, slot) = (router.clone(), filling.clone());
+        // Boxed, so that the connection can be taken apart.
+        Box::pin(async move {
+            let response = router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+            if let Some(order) = response.extensions().get::<Lane>().and_then(Lane::take) {
+                slot.fill(response.into_parts().0, order);
+                return std::future::pending().await;
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let io = TokioIo::new(wire);
     if speaks_h2 {
@@ -139,25 +153,42 @@ async fn connection(
             .serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
-            done = connection.as_mut() => return Ok(done?),
+            done = connection.as_mut() => done?,
             () = unasked(&asked, Duration::from_secs(config.request_s)) => return Err("no request in time".into()),
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await?;
+            }
         }
-        Ok(connection.await?)
+        Ok(None)
     } else {
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(config.head_s))
             .max_headers(100)
             .max_buf_size(config.head_bytes_max as usize)
             .serve_connection(io, service);
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            done = connection.as_mut() => return Ok(done?),
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        Ok(connection.await?)
+        let mut is_stopping = false;
+        let (head, order) = loop {
+            tokio::select! {
+                done = &mut connection => {
+                    done?;
+                    return Ok(None);
+                }
+                filled = slot.filled() => break filled,
+                () = stop.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        };
+        Ok(Some((connection.into_parts().io.into_inner().into_stream(), head, order)))
     }
+}
+
+/// Whether a request says everything in its head, and can be answered until the connection ends.
+fn is_plain(request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET && request.version() == Version::HTTP_11 && request.body().is_end_stream()
 }
 
 /// Whether the client begins with the HTTP/2 preface. Waits for the first byte, and then for as many as it takes to

@@ -1,6 +1,7 @@
 //! Viewers over HTTP: the native view as SSE or long-poll, the provider's bytes, the bare text.
 
 use std::io;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::error::Error;
 use super::gate::Granted;
+use super::lane::{Lane, Order};
 use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::{App, long_poll};
@@ -22,7 +24,7 @@ use crate::cast::hub::order::Missing;
 use crate::edge::cursor::{Begin, Cursor};
 use crate::telemetry::{self, Resume};
 use crate::view::View;
-use crate::view::events::{Open, Snapshot};
+use crate::view::events::{Bye, Open, Snapshot};
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, Step, Viewer, retry_ms};
 
 /// `GET /v1/streams/{id}/events`
@@ -55,15 +57,41 @@ pub(super) async fn events(
     let status = cast.status();
     let started_at = rfc3339(cast.about().started_ms);
     let open = Open { stream: &id, after, tail: cast.tail(), status, started_at };
+    let heartbeat = Duration::from_millis(heartbeat);
+    if are_lines_wanted(&headers) {
+        let (mut head, mut cursor) = (open.line(), after);
+        if snapshot {
+            cursor = cast.look(|now| Snapshot::of(&now).line(&mut head)).await?;
+        }
+        let viewer = Viewer::new(cast, View::Lines, cursor, "http", app.closing.clone())
+            .with_heartbeat(heartbeat)
+            .until(grant.expires);
+        return Ok(stream(LINES, follow(head.into(), viewer, Ending::Polite(&IN_LINES), link)));
+    }
     let mut head = open.sse(retry_ms(app.hub.draining().is_cancelled()));
     let mut cursor = after;
     if snapshot {
         cursor = cast.look(|now| Snapshot::of(&now).sse(&mut head)).await?;
     }
+    if link.as_ref().is_some_and(|link| link.takes_lane) && cast.end().is_none() {
+        let order = Order {
+            attached: cast.attach(),
+            cast,
+            view: View::Events,
+            begin: head.into(),
+            after: cursor,
+            heartbeat,
+            expires: grant.expires,
+            closing: app.closing.clone(),
+        };
+        let mut response = stream("text/event-stream", Body::empty());
+        response.extensions_mut().insert(Lane::new(order));
+        return Ok(response);
+    }
     let viewer = Viewer::new(cast, View::Events, cursor, "sse", app.closing.clone())
-        .with_heartbeat(std::time::Duration::from_millis(heartbeat))
+        .with_heartbeat(heartbeat)
         .until(grant.expires);
-    let body = follow(head.into(), viewer, Ending::Polite, link);
+    let body = follow(head.into(), viewer, Ending::Polite(&IN_SSE), link);
     Ok(stream("text/event-stream", body).into_response())
 }
 
@@ -130,11 +158,32 @@ fn viewer(app: &App, cast: Cast, view: View, after: Seq) -> Viewer {
     Viewer::new(cast, view, after, "http", app.closing.clone())
 }
 
-/// What a body that has no place for an end of its own does when the stream did not complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+const LINES: &str = "application/x-ndjson";
+
+/// Whether a script asks for events as lines of JSON.
+fn are_lines_wanted(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    accepts
+        .flat_map(|accept| accept.split(','))
+        .any(|accept| accept.split(';').next().is_some_and(|it| it.trim() == LINES))
+}
+
+/// What is said beside events.
+#[derive(Debug)]
+struct Words {
+    heartbeat: &'static [u8],
+    bye: fn(&Bye) -> Vec<u8>,
+}
+
+const IN_SSE: Words = Words { heartbeat: b": hb\n\n", bye: Bye::sse };
+const IN_LINES: Words =
+    Words { heartbeat: b"{\"id\":null,\"event\":\"heartbeat\",\"data\":{}}\n", bye: Bye::line };
+
+/// What a body does when the stream has ended.
+#[derive(Debug, Clone, Copy)]
 enum Ending {
-    /// The view itself says how the stream ended.
-    Polite,
+    /// The view itself says how the stream ended, and what else there is to say in these words.
+    Polite(&'static Words),
     /// The body breaks off, so that nobody takes it for whole.
     Abnormal,
 }
@@ -151,10 +200,9 @@ fn follow_from(
     ending: Ending,
     link: Option<Extension<Link>>,
 ) -> Body {
-    let count = |link: &Option<Extension<Link>>| link.as_ref().map_or(0, |link| link.flushes.count());
     Body::from_stream(async_stream::stream! {
         // How often the socket had taken everything when the last bytes were handed over.
-        let mut flushed = count(&link);
+        let mut flushed = flushes(link.as_ref());
         if !head.is_empty() {
             yield Ok(head);
         }
@@ -162,35 +210,51 @@ fn follow_from(
             match viewer.next().await {
                 Step::Batch { mut bytes, .. } => {
                     bytes.advance(std::mem::take(&mut skip));
-                    flushed = count(&link);
+                    flushed = flushes(link.as_ref());
                     yield Ok(bytes);
                 }
-                Step::Heartbeat => yield Ok(Bytes::from_static(b": hb\n\n")),
+                Step::Heartbeat => {
+                    if let Ending::Polite(words) = ending {
+                        yield Ok(Bytes::from_static(words.heartbeat));
+                    }
+                }
                 Step::End { bytes, end } => {
                     if !bytes.is_empty() {
-                        flushed = count(&link);
+                        flushed = flushes(link.as_ref());
                         yield Ok(bytes);
                     }
-                    if ending == Ending::Polite || end.is_completed() {
+                    if matches!(ending, Ending::Polite(_)) || end.is_completed() {
                         return;
                     }
                     break end.why.reason();
                 }
-                Step::Bye(bye) if ending == Ending::Polite => {
-                    yield Ok(bye.sse().into());
-                    return;
-                }
-                Step::Bye(bye) => break bye.code,
+                Step::Bye(bye) => match ending {
+                    Ending::Polite(words) => {
+                        yield Ok((words.bye)(&bye).into());
+                        return;
+                    }
+                    Ending::Abnormal => break bye.code,
+                },
             }
         };
         // What was said must be out before the connection breaks off: hyper drops what it still holds.
-        match &link {
-            Some(Extension(Link { flushes, is_shared: true, .. })) => flushes.quiet().await,
-            Some(Extension(Link { flushes, .. })) => flushes.beyond(flushed).await,
-            None => {}
-        }
+        said(link.as_ref(), flushed).await;
         yield Err(io::Error::other(why));
     })
+}
+
+/// How often the socket has taken everything so far.
+pub(super) fn flushes(link: Option<&Extension<Link>>) -> u64 {
+    link.map_or(0, |link| link.flushes.count())
+}
+
+/// Returns when what was handed over since then has left for the socket.
+pub(super) async fn said(link: Option<&Extension<Link>>, flushed: u64) {
+    match link {
+        Some(Extension(Link { flushes, is_shared: true, .. })) => flushes.quiet().await,
+        Some(Extension(Link { flushes, .. })) => flushes.beyond(flushed).await,
+        None => {}
+    }
 }
 
 /// A response that nobody on the way may buffer or change.

@@ -67,6 +67,11 @@ impl Wire {
         Self { stream, patience, stalled: None, state: Arc::default() }
     }
 
+    /// The socket, for somebody else.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     pub(crate) fn flushes(&self) -> Flushes {
         Flushes(self.state.clone())
     }

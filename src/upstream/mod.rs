@@ -6,6 +6,7 @@
 mod append;
 mod feed;
 pub mod provider;
+mod proxy;
 mod read;
 pub mod split;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, info_span};
@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 use super::{Limits, run};
 use crate::cast::Producer;
 use crate::cast::coalesce;
-use crate::cast::hub::order::{Ask, AskError, Launch, Offer, Origin};
+use crate::cast::hub::order::{Ask, AskError, CREDENTIALS, Launch, Offer, Origin};
 use crate::dialect::{Family, splice};
 use crate::outbound;
 use crate::tasks::Tasks;
@@ -39,6 +39,9 @@ pub struct Config {
     /// Paths that a POST may name beside those of the dialect.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// Globs of paths that are handed on as they come; those of the dialect where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_paths: Option<Vec<String>>,
 }
 
 fn every_model() -> Vec<String> {
@@ -56,14 +59,15 @@ pub enum Credentials {
 
 /// One provider, ready to be called.
 #[derive(Debug)]
-struct Provider {
-    name: Arc<str>,
-    family: Family,
-    base_url: String,
+pub(super) struct Provider {
+    pub(super) name: Arc<str>,
+    pub(super) family: Family,
+    pub(super) base_url: String,
     api_key: Option<SecretString>,
     credentials: Credentials,
     models: Vec<WildMatch>,
     paths: Vec<String>,
+    proxy_paths: Vec<WildMatch>,
 }
 
 /// All providers, in the order of the configuration.
@@ -100,17 +104,34 @@ impl Registry {
         Self { providers, client, limits, coalesce, tasks }
     }
 
+    pub(super) fn providers(&self) -> &[Arc<Provider>] {
+        &self.providers
+    }
+
+    pub(super) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     fn route(&self, ask: &Ask) -> Result<&Arc<Provider>, AskError> {
-        let Some(name) = &ask.provider else {
-            let model = splice::top_level_string(ask.request.get(), "model").ok_or(AskError::NoModel)?;
-            let provider = self.providers.iter().find(|provider| provider.serves(&model));
-            return provider.ok_or(AskError::UnknownModel { model });
-        };
-        let provider = self.providers.iter().find(|provider| *provider.name == **name);
-        provider.ok_or_else(|| {
-            let known: Vec<&str> = self.providers.iter().map(|provider| &*provider.name).collect();
-            AskError::UnknownProvider { name: name.clone(), known: known.join(", ") }
-        })
+        let speaks =
+            |provider: &&Arc<Provider>| ask.dialect.is_none_or(|wanted| provider.family.name() == wanted);
+        if let Some(name) = &ask.provider {
+            let provider = self.providers.iter().filter(speaks).find(|provider| *provider.name == **name);
+            return provider.ok_or_else(|| {
+                let known = self.providers.iter().filter(speaks).map(|provider| &*provider.name);
+                AskError::UnknownProvider { name: name.clone(), known: known.collect::<Vec<_>>().join(", ") }
+            });
+        }
+        let path = ask.path.as_deref().unwrap_or_default();
+        let model = splice::top_level_string(ask.request.get(), "model");
+        let in_path = || Family::Gemini.model_in(path).map(str::to_owned);
+        let model = model.or_else(in_path).ok_or(AskError::NoModel)?;
+        let provider = self.providers.iter().filter(speaks).find(|provider| provider.serves(&model));
+        provider.ok_or(AskError::UnknownModel { model })
     }
 }
 
@@ -135,53 +156,80 @@ impl Provider {
             credentials: config.credentials,
             models: config.models.iter().map(|glob| WildMatch::new(glob)).collect(),
             paths: config.paths.clone(),
+            proxy_paths: match &config.proxy_paths {
+                Some(globs) => globs.iter().map(|glob| WildMatch::new(glob)).collect(),
+                None => config.dialect.proxy_paths().iter().map(|glob| WildMatch::new(glob)).collect(),
+            },
         }
     }
 
-    fn serves(&self, model: &str) -> bool {
+    /// Whether calls of this path go to the provider as they are.
+    pub(super) fn hands_on(&self, path: &str) -> bool {
+        !path.contains("..") && self.proxy_paths.iter().any(|glob| glob.matches(path))
+    }
+
+    pub(super) fn serves(&self, model: &str) -> bool {
         self.models.iter().any(|glob| glob.matches(model))
     }
 
     /// The path to call: the one that is asked for, if it is on the list.
-    fn path(&self, asked: Option<String>) -> Result<String, AskError> {
-        let Some(path) = asked else { return Ok(self.family.default_path().to_owned()) };
-        let mut allowed = self.family.paths().iter().copied().chain(self.paths.iter().map(String::as_str));
-        if allowed.any(|known| known == path) {
-            return Ok(path);
+    fn path(&self, asked: Option<&str>, request: &str) -> Result<String, AskError> {
+        let Some(path) = asked else {
+            let model = splice::top_level_string(request, "model");
+            return self.family.default_path(model.as_deref()).map(Into::into).ok_or(AskError::NoPath);
+        };
+        if self.family.allows(path) || self.paths.iter().any(|known| known == path) {
+            return Ok(path.to_owned());
         }
         let allowed: Vec<&str> =
             self.family.paths().iter().copied().chain(self.paths.iter().map(String::as_str)).collect();
-        Err(AskError::PathNotAllowed { provider: self.name.to_string(), path, allowed: allowed.join(", ") })
+        let (provider, path) = (self.name.to_string(), path.to_owned());
+        Err(AskError::PathNotAllowed { provider, path, allowed: allowed.join(", ") })
     }
 
-    /// The credential for one request, as an `Authorization` header.
-    fn authorization(&self, caller: Option<SecretString>) -> Result<Option<SecretString>, AskError> {
-        match self.credentials {
-            Credentials::Gateway => {
-                let bearer =
-                    |key: &SecretString| SecretString::from(format!("Bearer {}", key.expose_secret()));
-                Ok(self.api_key.as_ref().map(bearer))
-            }
-            Credentials::Caller => {
-                caller.map(Some).ok_or_else(|| AskError::NoCredentials { provider: self.name.to_string() })
+    /// The header fields of one request, credential included.
+    pub(super) fn headers(
+        &self,
+        passed: &[(String, SecretString)],
+    ) -> Result<Vec<(String, SecretString)>, AskError> {
+        let is_credential = |name: &str| CREDENTIALS.contains(&name);
+        let (theirs, mut headers): (Vec<_>, Vec<_>) =
+            passed.iter().cloned().partition(|(name, _)| is_credential(name));
+        for (name, value) in self.family.headers() {
+            if headers.iter().all(|(passed, _)| passed != name) {
+                headers.push(((*name).to_owned(), SecretString::from(*value)));
             }
         }
+        match (self.credentials, &self.api_key) {
+            (Credentials::Gateway, Some(key)) => {
+                let (name, before) = self.family.credential();
+                let value = format!("{before}{}", key.expose_secret());
+                headers.push((name.to_owned(), value.into()));
+            }
+            (Credentials::Gateway, None) => {}
+            (Credentials::Caller, _) if theirs.is_empty() => {
+                return Err(AskError::NoCredentials { provider: self.name.to_string() });
+            }
+            (Credentials::Caller, _) => headers.extend(theirs),
+        }
+        Ok(headers)
     }
 }
 
 impl Origin for Registry {
     fn admit(&self, ask: Ask) -> Result<Box<dyn Launch>, AskError> {
         let provider = self.route(&ask)?;
-        let path = provider.path(ask.path)?;
+        let path = provider.path(ask.path.as_deref(), ask.request.get())?;
         let body = provider.family.prepare(&path, ask.request.get(), ask.ask_usage);
         let body = body.map_err(|error| AskError::BadRequest(error.to_string()))?;
         Ok(Box::new(Job {
             call: Call {
                 name: provider.name.clone(),
-                url: format!("{}{path}", provider.base_url),
+                url: format!("{}{path}{}", provider.base_url, query(provider.family, ask.query.as_deref())),
+                wants_head: ask.wants_head,
                 path,
                 family: provider.family,
-                authorization: provider.authorization(ask.authorization)?,
+                headers: provider.headers(&ask.passed)?,
                 body: body.into(),
             },
             client: self.client.clone(),
@@ -201,6 +249,16 @@ impl Origin for Registry {
     }
 }
 
+/// What stands behind the path: what makes the answer a stream, and what the caller has asked for beside it.
+fn query(family: Family, asked: Option<&str>) -> String {
+    let own = family.query().trim_start_matches('?');
+    let is_own = |pair: &&str| !own.is_empty() && pair.split('=').next() == own.split('=').next();
+    let asked =
+        asked.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty() && !is_own(pair));
+    let all: Vec<&str> = Some(own).filter(|own| !own.is_empty()).into_iter().chain(asked).collect();
+    if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
+}
+
 /// One admitted request.
 struct Job {
     call: Call,
@@ -217,7 +275,9 @@ pub(super) struct Call {
     pub(super) url: String,
     pub(super) path: String,
     pub(super) family: Family,
-    authorization: Option<SecretString>,
+    /// Somebody hands on how the provider begins its answer.
+    pub(super) wants_head: bool,
+    headers: Vec<(String, SecretString)>,
     body: Bytes,
 }
 
@@ -226,24 +286,26 @@ impl Call {
         let mut request = client
             .post(&self.url)
             .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "text/event-stream")
+            .header(ACCEPT, self.family.content_type())
             .header(ACCEPT_ENCODING, "identity")
             .body(self.body.clone());
-        if let Some(authorization) = &self.authorization
-            && let Ok(mut value) = HeaderValue::from_str(authorization.expose_secret())
-        {
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+        for (name, value) in &self.headers {
+            if let Ok(mut value) = HeaderValue::from_str(value.expose_secret()) {
+                value.set_sensitive(true);
+                request = request.header(name, value);
+            }
         }
         request
     }
 
-    /// The text without the credential that this call was made with.
+    /// The text without the credentials that this call was made with.
     pub(super) fn scrub(&self, text: &str) -> String {
-        let Some(authorization) = &self.authorization else { return text.to_owned() };
-        let whole = authorization.expose_secret();
-        let key = whole.split_once(' ').map_or(whole, |(_, key)| key).trim();
-        if key.is_empty() { text.to_owned() } else { text.replace(key, "[redacted]") }
+        let credentials = self.headers.iter().filter(|(name, _)| CREDENTIALS.contains(&&**name));
+        credentials.fold(text.to_owned(), |text, (_, value)| {
+            let whole = value.expose_secret();
+            let key = whole.split_once(' ').map_or(whole, |(_, key)| key).trim();
+            if key.is_empty() { text } else { text.replace(key, "[redacted]") }
+        })
     }
 }
 

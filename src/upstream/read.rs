@@ -13,11 +13,13 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::feed::{Closed, Sender};
 use super::provider::Call;
+use super::proxy::handed_on;
 use super::split::{Piece, Splitter};
 use crate::cast::Cast;
 use crate::cast::block::Block;
 use crate::cast::end::{Outcome, Why};
 use crate::cast::event::Event;
+use crate::cast::head::Head;
 use crate::dialect::{Dialect, Verdict};
 use crate::outbound::causes;
 use crate::telemetry;
@@ -25,7 +27,7 @@ use crate::telemetry;
 /// How long bytes are still read after the terminal marker.
 const LINGER: Duration = Duration::from_millis(250);
 /// How much of an error body is read, and for how long.
-const ERROR_BYTES_MAX: usize = 8 * 1024;
+const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_WITHIN: Duration = Duration::from_secs(5);
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -40,6 +42,8 @@ pub(super) struct Reader<'a> {
     /// Cut, and not fed yet: a reader that is interrupted still feeds them, so that the log has no gap.
     pieces: VecDeque<Piece>,
     bytes: u64,
+    /// The body has ended, and cleanly: what is left of it is all that will come.
+    at_eof: bool,
 }
 
 /// Ends the reading early.
@@ -52,10 +56,11 @@ impl<'a> Reader<'a> {
             limits,
             cast,
             feed,
-            splitter: Splitter::new(call.family.framing(&call.path), limits.config.block_bytes_max),
+            splitter: Splitter::new(call.family.framing(), limits.config.block_bytes_max),
             dialect: call.family.dialect(&call.path),
             pieces: VecDeque::new(),
             bytes: 0,
+            at_eof: false,
         }
     }
 
@@ -117,7 +122,7 @@ impl<'a> Reader<'a> {
             ));
         }
         if !status.is_success() {
-            let message = format!("{}: {}", said(status), self.error_message(response).await);
+            let message = format!("{}: {}", said(status), self.refused(response).await);
             return Err(self.because(Why::UpstreamStatus, &message));
         }
         let encoding = text(response.headers(), CONTENT_ENCODING);
@@ -129,12 +134,16 @@ impl<'a> Reader<'a> {
         let content_type = text(response.headers(), CONTENT_TYPE);
         if !self.call.family.accepts(content_type) {
             let content_type = content_type.unwrap_or_default().to_owned();
-            let body = self.error_message(response).await;
+            let body = self.refused(response).await;
             let message = format!("the provider sent {content_type:?} and no stream of events: {body}");
             return Err(self.because(Why::NotAStream, &message));
         }
         if let Some(content_type) = content_type {
             self.cast.describe(content_type);
+        }
+        if self.call.wants_head {
+            let headers = handed_on(response.headers());
+            self.cast.answered(Head { status: status.as_u16(), headers, refusal: None });
         }
         Ok(response)
     }
@@ -156,7 +165,7 @@ impl<'a> Reader<'a> {
                 }
                 // After the marker it does not matter any more how the body ends.
                 (_, Some(outcome)) => return Ok(outcome),
-                (Ok(Ok(None)), None) => return Ok(self.at_eof()),
+                (Ok(Ok(None)), None) => return self.at_eof().await,
                 (Ok(Err(error)), None) => {
                     return Err(self.because(Why::UpstreamCut, &causes(&error.without_url())));
                 }
@@ -177,11 +186,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn at_eof(&mut self) -> Outcome {
-        match self.dialect.verdict() {
+    /// How the stream ends now that the body did. Its last block comes first: it can be whole without a line behind it,
+    /// and say how.
+    async fn at_eof(&mut self) -> Result<Outcome, Stop> {
+        self.at_eof = true;
+        self.pieces.extend(self.splitter.finish());
+        self.feed_pieces().await?;
+        Ok(match self.dialect.verdict() {
             Verdict::Finished => Outcome::completed(),
             _ => Outcome::because(Why::UpstreamEof, "the provider's answer ended before it was finished"),
-        }
+        })
     }
 
     async fn push(&mut self, chunk: Bytes) -> Result<(), Stop> {
@@ -209,10 +223,12 @@ impl<'a> Reader<'a> {
             let mut events = Vec::new();
             if complete {
                 self.dialect.read(&piece, &mut events);
-                for event in &mut events {
-                    if let Event::Error { message, .. } = event {
-                        *message = self.call.scrub(message);
-                    }
+            } else if self.at_eof {
+                self.dialect.read_rest(&piece, &mut events);
+            }
+            for event in &mut events {
+                if let Event::Error { message, .. } = event {
+                    *message = self.call.scrub(message);
                 }
             }
             room.fill(Block { bytes: piece, events });
@@ -221,7 +237,9 @@ impl<'a> Reader<'a> {
     }
 
     /// What an error body says, in a sentence.
-    async fn error_message(&self, mut response: Response) -> String {
+    /// What the provider says instead of a stream. Whoever wants to hand it on gets all of it.
+    async fn refused(&self, mut response: Response) -> String {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = BytesMut::new();
         let read = async {
             while let Ok(Some(chunk)) = response.chunk().await {
@@ -234,7 +252,12 @@ impl<'a> Reader<'a> {
         let _ = timeout(ERROR_WITHIN, read).await;
         body.truncate(ERROR_BYTES_MAX);
         // In this order: half a key would not be found.
-        self.call.scrub(&message_in(&body)).chars().take(MESSAGE_CHARS_MAX).collect()
+        let message = self.call.scrub(&message_in(&body)).chars().take(MESSAGE_CHARS_MAX).collect();
+        if self.call.wants_head {
+            let refusal = self.call.scrub(&String::from_utf8_lossy(&body)).into();
+            self.cast.answered(Head { status, headers: handed_on(&headers), refusal: Some(refusal) });
+        }
+        message
     }
 
     fn because(&self, why: Why, message: &str) -> Outcome {

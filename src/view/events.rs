@@ -10,6 +10,7 @@ use crate::cast::end::End;
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::fold::Choices;
 use crate::cast::log::{Part, Rendering};
+use crate::cast::thread::Thread;
 
 /// The native view as Server-Sent Events.
 #[derive(Debug)]
@@ -19,16 +20,20 @@ pub struct Sse;
 #[derive(Debug)]
 pub struct Poll;
 
+/// The native view as one line of JSON for each event.
+#[derive(Debug)]
+pub struct Lines;
+
 impl Rendering for Sse {
     fn slot(&self) -> usize {
         0
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         each(part, |id, event| sse(out, id, event.name(), event));
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, _: &mut Thread, out: &mut Vec<u8>) {
         sse(out, Some(end.seq()), "end", &end.wire());
     }
 }
@@ -38,12 +43,26 @@ impl Rendering for Poll {
         1
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         each(part, |id, event| poll(out, id, event.name(), event));
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, _: &mut Thread, out: &mut Vec<u8>) {
         json(out, &end.wire());
+    }
+}
+
+impl Rendering for Lines {
+    fn slot(&self) -> usize {
+        5
+    }
+
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
+        each(part, |id, event| line(out, id, event.name(), event));
+    }
+
+    fn end(&self, end: &End, _: &mut Thread, out: &mut Vec<u8>) {
+        line(out, Some(end.seq()), "end", &end.wire());
     }
 }
 
@@ -62,6 +81,12 @@ impl Open<'_> {
     pub fn sse(&self, retry_ms: u64) -> Vec<u8> {
         let mut out = format!("retry: {retry_ms}\n").into_bytes();
         sse(&mut out, Some(self.after), "open", self);
+        out
+    }
+
+    pub fn line(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        line(&mut out, Some(self.after), "open", self);
         out
     }
 }
@@ -91,6 +116,12 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Writes the event and gives the cursor behind it.
+    pub fn line(&self, out: &mut Vec<u8>) -> Seq {
+        line(out, Some(self.upto), "snapshot", self);
+        self.upto
+    }
+
+    /// Writes the event and gives the cursor behind it.
     pub fn poll(&self, out: &mut Vec<u8>) -> Seq {
         poll(out, Some(self.upto), "snapshot", self);
         self.upto
@@ -108,6 +139,12 @@ impl Bye {
     pub fn sse(&self) -> Vec<u8> {
         let mut out = Vec::new();
         sse(&mut out, None, "bye", self);
+        out
+    }
+
+    pub fn line(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        line(&mut out, None, "bye", self);
         out
     }
 }
@@ -213,6 +250,14 @@ fn poll(out: &mut Vec<u8>, id: Option<Seq>, name: &str, data: &(impl Serialize +
     put(out, format_args!("\"event\":\"{name}\",\"data\":"));
     json(out, data);
     out.push(b'}');
+}
+
+fn line(out: &mut Vec<u8>, id: Option<Seq>, name: &str, data: &(impl Serialize + ?Sized)) {
+    let begin = out.len();
+    poll(out, id, name, data);
+    // Without the comma that stands between members of an array.
+    out.remove(begin);
+    out.push(b'\n');
 }
 
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

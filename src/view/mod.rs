@@ -3,6 +3,7 @@
 pub mod events;
 pub mod msgpack;
 pub mod text;
+pub mod ui;
 
 use crate::cast::log::Source;
 
@@ -11,6 +12,8 @@ use crate::cast::log::Source;
 pub enum View {
     /// The native view as SSE.
     Events,
+    /// The native view as lines of JSON.
+    Lines,
     /// The native view as members of a JSON array, for long-polls.
     Poll,
     /// The native view as MessagePack records.
@@ -19,26 +22,32 @@ pub enum View {
     Raw,
     /// The text of choice 0 and nothing else.
     Text,
+    /// Choice 0 as the AI SDK's UI message stream.
+    Ui,
 }
 
 impl View {
     pub fn source(self) -> Source {
         match self {
             View::Events => Source::Rendered(&events::Sse),
+            View::Lines => Source::Rendered(&events::Lines),
             View::Poll => Source::Rendered(&events::Poll),
             View::Packed => Source::Rendered(&msgpack::Packed),
             View::Raw => Source::Raw,
             View::Text => Source::Rendered(&text::Text),
+            View::Ui => Source::Rendered(&ui::Ui),
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
             View::Events => "events",
+            View::Lines => "lines",
             View::Poll => "poll",
             View::Packed => "packed",
             View::Raw => "raw",
             View::Text => "text",
+            View::Ui => "ui",
         }
     }
 }

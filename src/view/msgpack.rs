@@ -8,6 +8,7 @@ use super::events::{Bye, Open, Snapshot, each};
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::log::{Part, Rendering};
+use crate::cast::thread::Thread;
 
 /// Of the wire over WebTransport.
 pub const VERSION: u32 = 1;
@@ -40,7 +41,7 @@ impl Rendering for Packed {
         3
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         if !part.events.is_empty() {
             events(out, |out| {
                 let mut count = 0;
@@ -53,7 +54,7 @@ impl Rendering for Packed {
         }
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, _: &mut Thread, out: &mut Vec<u8>) {
         record(out, Kind::End, |out| value(out, &(end.seq(), "end", end.wire())));
     }
 }

@@ -3,6 +3,7 @@
 use crate::cast::end::End;
 use crate::cast::event::{Event, Prose};
 use crate::cast::log::{Part, Rendering};
+use crate::cast::thread::Thread;
 
 #[derive(Debug)]
 pub struct Text;
@@ -12,7 +13,7 @@ impl Rendering for Text {
         2
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         for (_, event) in part.events {
             if let Event::Prose { choice: 0, kind: Prose::Text, text } = event {
                 out.extend_from_slice(text.as_bytes());
@@ -20,5 +21,5 @@ impl Rendering for Text {
         }
     }
 
-    fn end(&self, _end: &End, _out: &mut Vec<u8>) {}
+    fn end(&self, _: &End, _: &mut Thread, _: &mut Vec<u8>) {}
 }

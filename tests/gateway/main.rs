@@ -13,11 +13,15 @@ mod provider;
 mod says;
 mod viewing;
 
+mod ai_sdk;
 mod bad;
 mod crowd;
 mod cursor;
+mod doors;
 mod ends;
 mod exact;
+mod families;
+mod lane;
 mod lines;
 mod once;
 mod ops;

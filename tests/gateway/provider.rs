@@ -219,7 +219,8 @@ pub(crate) struct Called {
     pub(crate) by_client: bool,
 }
 
-/// A running provider: it answers each request by the script that has the name of the request's model.
+/// A running provider: it answers each request by the script that has the name of the model in its body, or in its
+/// path.
 #[derive(Debug)]
 pub(crate) struct Provider {
     addr: SocketAddr,
@@ -288,6 +289,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         let model = body["model"].as_str()?;
         Some(model.to_owned())
     });
+    let in_path = || Some(head.split_once("/models/")?.1.split_once(':')?.0.to_owned());
+    let model = model.or_else(in_path);
     let mut place = 0;
     shared.calls.send_modify(|calls| {
         place = calls.len();

@@ -282,6 +282,11 @@ impl Hub {
         }
     }
 
+    /// The tenant's stream whose provider calls its answer so.
+    pub fn answer_of(&self, tenant: &Arc<str>, upstream_id: &str) -> Option<Id> {
+        self.lock().answer_of(tenant, upstream_id)
+    }
+
     async fn awake(&self, place: Place) -> Result<Cast, StorageError> {
         let asleep = match &place {
             Place::Memory(cast) => return Ok(cast.clone()),

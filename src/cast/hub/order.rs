@@ -11,6 +11,9 @@ use crate::cast::durable::StorageError;
 use crate::cast::id::Id;
 use crate::cast::{Cast, Producer};
 
+/// The header fields that keys of providers stand in.
+pub const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
+
 /// Where the blocks of a cast come from. The hub knows no more than this about providers.
 pub trait Origin: Send + Sync {
     /// Checks what is asked for before an id is spent on it.
@@ -46,8 +49,14 @@ pub struct Ask {
     /// The provider's request, byte for byte as received.
     pub request: Box<RawValue>,
     pub ask_usage: bool,
-    /// The caller's own `Authorization`, for providers with `credentials = "caller"`.
-    pub authorization: Option<SecretString>,
+    /// What the caller's request had that is meant for the provider: header fields, by names in lower case.
+    pub passed: Vec<(String, SecretString)>,
+    /// The dialect that the caller expects to read, by its name in the configuration; any other provider will not do.
+    pub dialect: Option<&'static str>,
+    /// What the caller's URL has behind its path and is meant for the provider.
+    pub query: Option<String>,
+    /// How the provider begins its answer is wanted, see [`Cast::head`].
+    pub wants_head: bool,
 }
 
 /// Why a request cannot go to any provider.
@@ -61,12 +70,14 @@ pub enum AskError {
     UnknownModel { model: String },
     #[error("request.model is missing: name a model, or a provider")]
     NoModel,
+    #[error("request.model is missing: name a model, or a path that has one")]
+    NoPath,
     #[error("provider {provider:?} does not allow the path {path:?}; it allows: {allowed}")]
     PathNotAllowed { provider: String, path: String, allowed: String },
     #[error("request: {0}")]
     BadRequest(String),
     #[error(
-        "provider {provider:?} needs the caller's credentials: send them as `authorization`, and our key as `tokencast-key`"
+        "provider {provider:?} needs the caller's credentials: send them as its own SDK does, and our key as `tokencast-key`"
     )]
     NoCredentials { provider: String },
 }

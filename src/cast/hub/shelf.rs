@@ -1,5 +1,6 @@
 //! What the hub knows by name: streams, idempotency keys, and the tombstones of what is gone. Nothing here waits, and
-//! nothing takes longer with the number of streams, but for [`Shelf::casts`] and [`Shelf::sleepy`].
+//! nothing takes longer with the number of streams, but for [`Shelf::casts`],
+//! [`Shelf::sleepy`] and [`Shelf::answer_of`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -111,6 +112,20 @@ impl Shelf {
             None if self.tombstones.contains_key(&name) => Err(Missing::Gone),
             None => Err(Missing::Unknown),
         }
+    }
+
+    /// The tenant's newest stream whose provider calls its answer so.
+    pub(super) fn answer_of(&self, tenant: &Arc<str>, upstream_id: &str) -> Option<Id> {
+        let mine = self.order.range((tenant.clone(), 0)..=(tenant.clone(), Number::MAX)).rev();
+        let is_it =
+            |id: &&Id| match self.streams.get(&(tenant.clone(), (*id).clone())).map(|kept| &kept.place) {
+                Some(Place::Memory(cast)) => {
+                    cast.inspect(|now| now.fold.upstream_id.as_deref() == Some(upstream_id))
+                }
+                Some(Place::Journal(asleep)) => asleep.ended.upstream_id.as_deref() == Some(upstream_id),
+                None => false,
+            };
+        mine.map(|(_, id)| id).find(is_it).cloned()
     }
 
     /// Looks at the next streams of a tenant behind the start number `before`, newest first, until `look` has seen

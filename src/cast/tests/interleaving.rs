@@ -15,12 +15,13 @@ use crate::cast::end::{End, Outcome, Why};
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::log::{Part, Read, Rendering, Source};
 use crate::cast::memory::Budget;
+use crate::cast::thread::Thread;
 use crate::cast::{Cast, Producer};
 use crate::journal::memory::Memory;
 use crate::view::View;
 use crate::view::events::Sse;
 
-const VIEWS: [View; 5] = [View::Events, View::Packed, View::Poll, View::Raw, View::Text];
+const VIEWS: [View; 6] = [View::Events, View::Lines, View::Packed, View::Poll, View::Raw, View::Text];
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -180,15 +181,22 @@ impl World {
             View::Text => is_prefix(&seat.said, self.model.text(seat.begin).as_bytes(), is_whole),
             View::Events => is_prefix(&parse_sse(&seat.said), &self.model.events(seat.begin), is_whole),
             View::Packed => is_prefix(&parse_packed(&seat.said), &self.model.events(seat.begin), is_whole),
+            View::Lines => is_prefix(&parse_lines(&seat.said), &self.model.events(seat.begin), is_whole),
             View::Poll => is_prefix(&parse_poll(&seat.said), &self.model.events(seat.begin), is_whole),
+            // It begins at borders only: `view::ui` has its own table.
+            View::Ui => unreachable!("not among the views"),
         }
         let Some(end) = seat.end else { return };
         let why = self.why.expect("it has ended");
         let data = match seat.view {
-            View::Raw | View::Text => return assert!(end.is_empty()),
+            View::Raw | View::Text | View::Ui => return assert!(end.is_empty()),
             View::Poll => serde_json::from_slice(&end).unwrap(),
-            View::Events | View::Packed => {
-                let parse = if seat.view == View::Events { parse_sse } else { parse_packed };
+            View::Events | View::Packed | View::Lines => {
+                let parse = match seat.view {
+                    View::Events => parse_sse,
+                    View::Packed => parse_packed,
+                    _ => parse_lines,
+                };
                 let said = parse(&end).pop().expect("the end is an event");
                 assert_eq!((said.id, said.event.as_str()), (Some(self.model.tail() + 1), "end"));
                 said.data
@@ -249,6 +257,12 @@ fn parse_sse(bytes: &[u8]) -> Vec<Said> {
         Said { id, event: name.into(), data: serde_json::from_str(data).unwrap() }
     };
     text.split("\n\n").map(parse).collect()
+}
+
+fn parse_lines(bytes: &[u8]) -> Vec<Said> {
+    let lines =
+        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").expect("whole"));
+    lines.flat_map(|line| parse_poll(&[b",", line].concat())).collect()
 }
 
 fn parse_poll(bytes: &[u8]) -> Vec<Said> {
@@ -329,14 +343,14 @@ impl Rendering for Counting {
         3
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, thread: &mut Thread, out: &mut Vec<u8>) {
         self.0.lock().unwrap().push((part.from, part.events.len()));
-        Sse.frame(part, out);
+        Sse.frame(part, thread, out);
     }
 
-    fn end(&self, end: &End, out: &mut Vec<u8>) {
+    fn end(&self, end: &End, thread: &mut Thread, out: &mut Vec<u8>) {
         self.0.lock().unwrap().push((end.seq(), 0));
-        Sse.end(end, out);
+        Sse.end(end, thread, out);
     }
 }
 

@@ -6,6 +6,7 @@ use super::{STALL, cast, frame};
 use crate::cast::block::Seq;
 use crate::cast::end::{End, Outcome};
 use crate::cast::log::{Part, Read, Rendering, Source};
+use crate::cast::thread::Thread;
 use crate::tasks::Tasks;
 use crate::view::View;
 use crate::viewer::{Step, Viewer};
@@ -80,12 +81,12 @@ impl Rendering for Slow {
         3
     }
 
-    fn frame(&self, part: &Part<'_>, out: &mut Vec<u8>) {
+    fn frame(&self, part: &Part<'_>, _: &mut Thread, out: &mut Vec<u8>) {
         std::thread::sleep(Duration::from_micros(50));
         out.extend_from_slice(part.from.to_string().as_bytes());
     }
 
-    fn end(&self, _end: &End, _out: &mut Vec<u8>) {}
+    fn end(&self, _: &End, _: &mut Thread, _: &mut Vec<u8>) {}
 }
 
 /// Whoever joins a long stream first in its view does not hold up those who are there.

@@ -97,7 +97,7 @@ fn both(budget: &Arc<Budget>) -> (Cast, Cast, Arc<Shelf>) {
     now(producer.end(Outcome::completed(), super::STALL));
     let log = Log::of(journal.pieces.concat());
     let end = crate::cast::end::End::clone(&whole.end().unwrap());
-    let ended = Ended { end, model: None, frames: log.frames(), first_token_ms: None };
+    let ended = Ended { end, model: None, frames: log.frames(), first_token_ms: None, upstream_id: None };
     let expires = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     let asleep = Asleep::new(Arc::new(about("cast")), None, ended, expires);
     let paged = now(asleep.wake(journal.clone(), budget)).unwrap();
@@ -125,7 +125,7 @@ async fn a_log_in_pieces_says_what_the_whole_one_says() {
     let budget = Budget::new(1 << 30);
     let (whole, paged, _journal) = both(&budget);
     let tail = whole.tail();
-    for view in [View::Events, View::Poll, View::Packed, View::Raw, View::Text] {
+    for view in [View::Events, View::Lines, View::Poll, View::Packed, View::Raw, View::Text] {
         for after in 0..=tail {
             for bytes_max in [1, 50, usize::MAX] {
                 let one = said(&whole, view, after, bytes_max).await;
@@ -134,6 +134,13 @@ async fn a_log_in_pieces_says_what_the_whole_one_says() {
             }
         }
     }
+    // What it says of a frame depends on all before it, which is in pieces that are not in memory any more.
+    for bytes_max in [1, 50, usize::MAX] {
+        assert_eq!(said(&whole, View::Ui, 0, bytes_max).await, said(&paged, View::Ui, 0, bytes_max).await);
+    }
+    let (_, anew, _journal) = both(&budget);
+    let at_the_end = said(&anew, View::Ui, tail, 1).await;
+    assert_eq!(at_the_end, said(&whole, View::Ui, tail, 1).await, "also for whoever comes to the end alone");
     for offset in 0..=whole.bytes() + 1 {
         assert_eq!(whole.at_offset(offset).await, paged.at_offset(offset).await, "{offset}");
     }

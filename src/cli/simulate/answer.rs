@@ -12,9 +12,11 @@ use tokio::time::{sleep, timeout};
 
 use super::ask::{Ask, Refusal};
 use super::body::{self, Body};
-use super::chunk::{self, Envelope, WHOLE_BYTES_MAX};
-use super::log::{Call, RequestLog};
+use super::dialects::{Endpoint, Family, response_id};
+use super::embeddings;
+use super::log::{Call, Record, RequestLog};
 use super::options::Options;
+use super::route::Route;
 use super::script::{Script, rng};
 
 /// The largest request body.
@@ -35,22 +37,37 @@ pub(super) async fn answer(
     let read = read(incoming).await;
     let call = log.begin(&head, read.as_ref().cloned().unwrap_or_default());
     tracing::debug!(method = %head.method, path = head.uri.path(), "request");
-    let refusal = match (read, head.uri.path(), &head.method) {
-        (Err(refusal), _, _) => refusal,
-        (Ok(bytes), "/v1/chat/completions", &Method::POST) => match Ask::read(&bytes, &options) {
+    let family = Family::of(head.uri.path(), &head.headers);
+    let route = read.and_then(|bytes| Ok((Route::of(&head)?, bytes)));
+    let answered = match route {
+        Ok((Route::Models, _)) => Ok(family.models()),
+        Ok((Route::Embeddings, bytes)) => embeddings::answer(&bytes),
+        Ok((Route::Completion(endpoint), bytes)) => match Ask::read(endpoint, &bytes, &options) {
             Ok(ask) => return complete(ask, call).await,
-            Err(refusal) => refusal,
+            Err(refusal) => Err(refusal),
         },
-        (Ok(_), "/v1/models", &Method::GET) => return json(StatusCode::OK, chunk::models(), call),
-        (Ok(_), path @ ("/v1/chat/completions" | "/v1/models"), method) => {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("Not allowed to {method} on {path}."))
-        }
-        (Ok(_), path, method) => Refusal::new(
-            StatusCode::NOT_FOUND,
-            format!("Invalid URL ({method} {path}). There are POST /v1/chat/completions and GET /v1/models."),
-        ),
+        Ok((Route::Stored { id, stream, starting_after }, _)) => match stored(&id, &log, &options) {
+            Some(ask) => return complete(ask.again(stream, starting_after), call).await,
+            None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("Response with id '{id}' not found."))),
+        },
+        Err(refusal) => Err(refusal),
     };
-    json(refusal.status, chunk::error(&refusal), call)
+    match answered {
+        Ok(answer) => json(StatusCode::OK, answer, call),
+        Err(refusal) => json(refusal.status, family.error(&refusal), call),
+    }
+}
+
+/// The request for the response of this name, as long as the log remembers it.
+fn stored(id: &str, log: &RequestLog, options: &Options) -> Option<Ask> {
+    let made = |record: Record| {
+        if (&record.method, record.target.as_str()) != (&Method::POST, "/v1/responses") {
+            return None;
+        }
+        let ask = Ask::read(Endpoint::OpenaiResponses, &record.body, options).ok()?;
+        (ask.options.status.is_none() && response_id(&ask) == id).then_some(ask)
+    };
+    log.records().into_iter().rev().find_map(made)
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Refusal> {
@@ -68,7 +85,7 @@ async fn read(body: Incoming) -> Result<Bytes, Refusal> {
 
 /// Answers a valid request for a completion, as well or as badly as it asks.
 async fn complete(ask: Ask, call: Call) -> Response<Body> {
-    let options = &ask.options;
+    let (options, family) = (&ask.options, ask.endpoint.family());
     sleep(Duration::from_millis(options.head_ms)).await;
     if options.redirect {
         let mut response = json(StatusCode::TEMPORARY_REDIRECT, "{}".to_owned(), call);
@@ -76,36 +93,34 @@ async fn complete(ask: Ask, call: Call) -> Response<Body> {
         return response;
     }
     if let Some(status) = options.status.and_then(|status| StatusCode::from_u16(status).ok()) {
-        return failure(status, call);
+        return failure(status, family, call);
     }
 
     let mut response = if ask.stream {
         let mut response = Response::new(body::streamed(&ask, call));
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ask.endpoint.content_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
     } else {
-        match Envelope::new(&ask).whole(&ask, Script::new(&ask)) {
+        match ask.endpoint.writer(&ask).whole(Script::new(&ask)) {
             Some(answer) => {
                 let first_byte = Duration::from_millis(options.first_byte_ms);
                 json_after(first_byte, StatusCode::OK, answer, call)
             }
             None => {
-                let message =
-                    format!("This answer is over {WHOLE_BYTES_MAX} bytes; ask for a stream instead.");
-                let refusal = Refusal::new(StatusCode::BAD_REQUEST, message);
-                return json(refusal.status, chunk::error(&refusal), call);
+                let refusal = Refusal::too_large();
+                return json(refusal.status, family.error(&refusal), call);
             }
         }
     };
     let headers = response.headers_mut();
-    let request_id = rng(ask.seed, u64::MAX - 2).u128(..);
-    if let Ok(request_id) = HeaderValue::from_str(&format!("req_{request_id:032x}")) {
-        headers.insert("x-request-id", request_id);
+    let request_id = format!("req_{:032x}", rng(ask.seed, u64::MAX - 2).u128(..));
+    for (name, value) in family.headers() {
+        if let Ok(value) = HeaderValue::from_str(&value.replace("{}", &request_id)) {
+            headers.insert(*name, value);
+        }
     }
-    headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
-    headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("9999"));
     if let Some(content_type) = options.content_type.as_ref().and_then(|value| value.parse().ok()) {
         headers.insert(CONTENT_TYPE, content_type);
     }
@@ -116,7 +131,7 @@ async fn complete(ask: Ask, call: Call) -> Response<Body> {
 }
 
 /// The HTTP error that was asked for.
-fn failure(status: StatusCode, call: Call) -> Response<Body> {
+fn failure(status: StatusCode, family: Family, call: Call) -> Response<Body> {
     let mut refusal = Refusal::new(status, format!("The simulated provider answers {status} on request."));
     refusal.code = match status.as_u16() {
         401 => Some("invalid_api_key"),
@@ -124,7 +139,7 @@ fn failure(status: StatusCode, call: Call) -> Response<Body> {
         429 => Some("rate_limit_exceeded"),
         _ => None,
     };
-    let mut response = json(status, chunk::error(&refusal), call);
+    let mut response = json(status, family.error(&refusal), call);
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         response.headers_mut().insert(RETRY_AFTER, RETRY_S);
     }

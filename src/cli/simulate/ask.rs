@@ -1,18 +1,17 @@
-//! A chat completion request, read and checked, or the reason why not.
+//! A request for an answer, read and checked, or the reason why not.
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::dialects::{Endpoint, WHOLE_BYTES_MAX};
 use super::options::{Options, TOKENS_MAX};
-
-/// The most choices of one answer, as at OpenAI.
-pub(super) const CHOICES_MAX: u64 = 128;
+use super::request::Request;
 
 /// What one request wants.
 #[derive(Debug)]
 pub(super) struct Ask {
+    pub(super) endpoint: Endpoint,
     pub(super) model: String,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
@@ -21,6 +20,8 @@ pub(super) struct Ask {
     /// Whether the client's own limit on tokens cuts the text short.
     pub(super) length: bool,
     pub(super) prompt_tokens: u64,
+    /// Of the responses: the number of the last event that the client has.
+    pub(super) starting_after: Option<u64>,
     /// The simulator's options with the request's on top.
     pub(super) options: Options,
     pub(super) seed: u64,
@@ -35,7 +36,7 @@ pub(super) struct Function {
     pub(super) parameters: Value,
 }
 
-/// An HTTP error in OpenAI's shape.
+/// An HTTP error, before it has a shape. `param` and `code` are for those who say them.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -49,11 +50,15 @@ impl Refusal {
         Self { status, message: message.into(), param: None, code: None }
     }
 
-    fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn too_large() -> Self {
+        Self::bad(format!("This answer is over {WHOLE_BYTES_MAX} bytes; ask for a stream instead."))
+    }
+
+    pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    fn param(self, param: &'static str, code: &'static str) -> Self {
+    pub(super) fn param(self, param: &'static str, code: &'static str) -> Self {
         Self { param: Some(param), code: Some(code), ..self }
     }
 
@@ -69,63 +74,15 @@ impl Refusal {
     }
 }
 
-/// Only what matters here; raw values, because a message may hold what serde_json refuses (lone surrogates).
-#[derive(Deserialize)]
-struct Body<'a> {
-    model: Option<String>,
-    #[serde(borrow)]
-    messages: Option<Vec<&'a RawValue>>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
-    n: Option<u64>,
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    tools: Option<Vec<Tool>>,
-    #[serde(borrow)]
-    tool_choice: Option<&'a RawValue>,
-    simulate: Option<Map<String, Value>>,
-}
-
-#[derive(Deserialize)]
-struct StreamOptions {
-    include_usage: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Tool {
-    function: Option<Function>,
-}
-
 impl Ask {
-    pub(super) fn read(bytes: &[u8], defaults: &Options) -> Result<Self, Refusal> {
-        let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| {
-            Refusal::bad(format!("We could not parse the JSON body of your request: {error}"))
-        })?;
-        let missing = |name: &'static str| {
-            Refusal::bad(format!("Missing required parameter: '{name}'."))
-                .param(name, "missing_required_parameter")
-        };
-        let model = body.model.ok_or_else(|| missing("model"))?;
-        let messages = body.messages.ok_or_else(|| missing("messages"))?;
-        if messages.is_empty() {
-            return Err(Refusal::bad("Invalid 'messages': empty array.").param("messages", "empty_array"));
-        }
-        let choices = body.n.unwrap_or(1);
-        if !(1..=CHOICES_MAX).contains(&choices) {
-            let message = format!("Invalid 'n': must be from 1 to {CHOICES_MAX}.");
-            return Err(Refusal::bad(message).param("n", "invalid_value"));
-        }
-
-        let overrides = body.simulate.unwrap_or_default();
+    pub(super) fn read(endpoint: Endpoint, bytes: &[u8], defaults: &Options) -> Result<Self, Refusal> {
+        let Request { model, stream, include_usage, choices, tools, tokens_max, prompt_tokens, simulate } =
+            Request::read(&endpoint, bytes)?;
+        let mut overrides = steered(&model);
+        overrides.extend(simulate);
         let mut options = defaults
             .with(&overrides)
             .map_err(|message| Refusal::bad(message).param("simulate", "invalid_value"))?;
-        let declined = body.tool_choice.is_some_and(|choice| choice.get() == "\"none\"");
-        let tools: Vec<Function> = if declined {
-            Vec::new()
-        } else {
-            body.tools.unwrap_or_default().into_iter().filter_map(|tool| tool.function).collect()
-        };
         if tools.is_empty() && options.tool_calls > 0 {
             if overrides.contains_key("tool_calls") {
                 let message = "simulate.tool_calls needs a function in 'tools', and no tool_choice 'none'.";
@@ -134,25 +91,47 @@ impl Ask {
             options.tool_calls = 0;
         }
 
-        let limit = body.max_completion_tokens.or(body.max_tokens).unwrap_or(TOKENS_MAX);
+        let limit = tokens_max.unwrap_or(TOKENS_MAX);
         let length = limit < options.tokens;
         options.tokens = options.tokens.min(limit);
+        if endpoint.repeats_itself() && options.text_bytes() > WHOLE_BYTES_MAX as u64 {
+            let message = format!("This answer is over {WHOLE_BYTES_MAX} bytes; ask for fewer tokens.");
+            return Err(Refusal::bad(message));
+        }
         Ok(Self {
+            endpoint,
             model,
-            stream: body.stream.unwrap_or(false),
-            include_usage: body.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+            stream,
+            include_usage,
             choices,
             tools,
             length,
-            prompt_tokens: messages.iter().map(|message| 3 + message.get().len() as u64 / 4).sum(),
+            prompt_tokens,
+            starting_after: None,
             seed: options.seed.unwrap_or_else(|| fnv1a(bytes)),
             options,
         })
     }
+
+    /// Another request for the same answer, without the faults that the first one asked for.
+    pub(super) fn again(self, stream: bool, starting_after: Option<u64>) -> Self {
+        Self { stream, starting_after, options: self.options.faultless(), ..self }
+    }
+}
+
+/// What a model's name says behind its first semicolon, as in `simulated;tokens=50;bom`, for clients that cannot
+/// add a member to the body.
+fn steered(model: &str) -> Map<String, Value> {
+    let read = |member: &str| {
+        let (name, value) = member.split_once('=').unwrap_or((member, "true"));
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        (name.to_owned(), value)
+    };
+    model.split(';').skip(1).filter(|member| !member.is_empty()).map(read).collect()
 }
 
 /// The standard library's hashers promise no stable result, and equal requests shall get equal answers in every build.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -160,10 +139,11 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::LineEnd;
     use super::*;
 
     fn read(json: &str) -> Result<Ask, Refusal> {
-        Ask::read(json.as_bytes(), &Options::default())
+        Ask::read(Endpoint::OpenaiChat, json.as_bytes(), &Options::default())
     }
 
     #[test]
@@ -172,6 +152,18 @@ mod tests {
             read(r#"{"model":"any","messages":[{"role":"user","content":"\ud83d"}],"user":"x"}"#).unwrap();
         assert_eq!((ask.model.as_str(), ask.stream, ask.choices, ask.length), ("any", false, 1, false));
         assert_eq!(ask.options, Options::default());
+    }
+
+    #[test]
+    fn a_models_name_can_steer_and_the_body_has_the_last_word() {
+        let ask = read(
+            r#"{"model":"m;tokens=5;rate=0.5;bom;line_end=crlf;","messages":[1],"simulate":{"tokens":7}}"#,
+        );
+        let wanted =
+            Options { tokens: 7, rate: 0.5, bom: true, line_end: LineEnd::Crlf, ..Options::default() };
+        assert_eq!(ask.unwrap().options, wanted);
+        let refusal = read(r#"{"model":"m;tokns=5","messages":[1]}"#).unwrap_err();
+        assert!(refusal.message.starts_with("simulate.tokns is unknown"), "{}", refusal.message);
     }
 
     #[test]

@@ -118,12 +118,13 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dialects::Endpoint;
     use super::super::options::Options;
     use super::*;
 
     fn schedule(simulate: &str) -> Schedule {
         let body = format!(r#"{{"model":"m","messages":[1],"simulate":{simulate}}}"#);
-        Schedule::new(&Ask::read(body.as_bytes(), &Options::default()).unwrap())
+        Schedule::new(&Ask::read(Endpoint::OpenaiChat, body.as_bytes(), &Options::default()).unwrap())
     }
 
     #[test]

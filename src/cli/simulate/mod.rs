@@ -1,15 +1,19 @@
-//! `tokencast simulate`: a real HTTP server that speaks OpenAI's chat completions, says seeded prose at a seeded
-//! pace, and fails on request. Reading order: `options` (what can be asked for), `ask` (one request), `script`
-//! (what is said), `prose` (in which words), `chunk` (as which JSON), `wire` (as which bytes, with which faults),
-//! `body` (when), `answer` (over HTTP), `log` (what tests can see).
+//! `tokencast simulate`: a real HTTP server that speaks as OpenAI, Anthropic, Gemini and Ollama do, says seeded
+//! prose at a seeded pace, and fails on request. Reading order: `options` (what can be asked for), `route` (where),
+//! `request` (in which dialect), `ask` (one request), `script` (what is said), `prose` (in which words), `dialects`
+//! (as which JSON), `wire` (as which bytes, with which faults), `body` (when), `answer` (over HTTP), `embeddings`,
+//! `log` (what tests can see).
 
 mod answer;
 mod ask;
 mod body;
-mod chunk;
+mod dialects;
+mod embeddings;
 mod log;
 mod options;
 mod prose;
+mod request;
+mod route;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -32,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 pub use self::log::{Counts, Ended, RECORD_BYTES_MAX, RECORDS_MAX, Record, RequestLog};
-pub use self::options::{LineEnd, Options};
+pub use self::options::{LineEnd, Options, STEERING};
 
 /// Connections that are served at the same time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -63,7 +67,7 @@ impl Simulator {
         self.addr
     }
 
-    /// What a client takes as its base URL, `/v1` included.
+    /// What a client of OpenAI's takes as its base URL, `/v1` included.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }
@@ -149,10 +153,11 @@ pub async fn run(options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let url = simulator.base_url();
+    let (url, addr) = (simulator.base_url(), simulator.addr());
     println!(
         r#"simulated provider at {url} - try: curl -N {url}/chat/completions -d '{{"model":"any","stream":true,"messages":[{{"role":"user","content":"Hi"}}]}}'"#
     );
+    println!("as Anthropic, Gemini and Ollama at http://{addr}");
     let stop = CancellationToken::new();
     tokio::join!(simulator.run(stop.clone()), async {
         interrupted().await;

@@ -16,13 +16,20 @@ pub(super) const TOKEN_BYTES_MAX: u64 = 1 << 20;
 pub(super) const HUGE_LINE_MAX: u64 = 64 << 20;
 /// The most tool calls of one choice.
 pub(super) const TOOL_CALLS_MAX: u64 = 128;
+/// More than a token of prose has on average.
+const PROSE_TOKEN_BYTES: u64 = 8;
 /// The longest wait of any kind: a day.
 pub(super) const WAIT_MS_MAX: u64 = 86_400_000;
 
 const SAYS: &str = "What is said";
 const PACE: &str = "How fast";
-const FAULTS: &str = "Faults (an event is one `data:` block, counted from 1, `[DONE]` included)";
+const FAULTS: &str =
+    "Faults (an event is a block with `data:` or a line of NDJSON, counted from 1, `[DONE]` included)";
 const BYTES: &str = "How it is written";
+
+/// What the help says at its end.
+pub const STEERING: &str = "A request overrides these options, under their names with _ for -, in a member `simulate` of \
+    its body,\nor in its model's name, as in `any;tokens=50;cut_after=10`.";
 
 // Not a doc comment: clap would print it as the description of any command that flattens this.
 // A request overrides any of these but `listen`, under the same names, in a member `"simulate"` of its body.
@@ -47,7 +54,7 @@ pub struct Options {
     /// Tool calls after the text, if the request brings `tools`
     #[arg(long, help_heading = SAYS, default_value_t = DEFAULTS.tool_calls)]
     pub tool_calls: u64,
-    /// Refuse: the text goes into `refusal` instead of `content`
+    /// Refuse: the text goes into `refusal` instead of `content`, or its end says so, as the dialect has it
     #[arg(long, help_heading = SAYS)]
     pub refusal: bool,
     /// Payload of every text token: exactly so many ASCII bytes, instead of prose
@@ -88,10 +95,10 @@ pub struct Options {
     /// Go on after a stall of this length, instead of never
     #[arg(long, help_heading = FAULTS, value_name = "MS")]
     pub stall_ms: Option<u64>,
-    /// Say an error in band after so many events, then `[DONE]`
+    /// Say an error in band after so many events, then what follows one in the dialect, such as `[DONE]`
     #[arg(long, help_heading = FAULTS, value_name = "EVENTS")]
     pub error_after: Option<u64>,
-    /// Say an error in band after the finish, then `[DONE]`
+    /// Say an error in band after the finish
     #[arg(long, help_heading = FAULTS)]
     pub error_at_finish: bool,
     /// After so many events send invalid UTF-8, broken JSON, comments and unknown fields, then go on correctly
@@ -100,7 +107,7 @@ pub struct Options {
     /// Send one valid line of so many bytes in mid-stream
     #[arg(long, help_heading = FAULTS, value_name = "BYTES")]
     pub huge_line: Option<u64>,
-    /// Send no `[DONE]`
+    /// Send no `[DONE]`, or whatever event tells an end from a cut in the dialect
     #[arg(long, help_heading = FAULTS)]
     pub no_done: bool,
     /// Answer with this HTTP status, 400 to 599, and an error body
@@ -110,13 +117,13 @@ pub struct Options {
     #[arg(long, help_heading = FAULTS)]
     pub redirect: bool,
 
-    /// How lines end
+    /// How lines end; usual is CRLF in Gemini's dialect, else LF
     #[arg(long, help_heading = BYTES, value_enum, default_value_t = DEFAULTS.line_end)]
     pub line_end: LineEnd,
     /// Begin with a byte order mark
     #[arg(long, help_heading = BYTES)]
     pub bom: bool,
-    /// Send a keep-alive comment after every so many events
+    /// Send a keep-alive comment after every so many events; in NDJSON an empty line
     #[arg(long, help_heading = BYTES, value_name = "EVENTS")]
     pub comments: Option<u64>,
     /// Cut what is written into pieces of so many bytes
@@ -130,21 +137,24 @@ pub struct Options {
     pub gzip_header: bool,
 }
 
-/// The three line ends that SSE knows.
+/// The three line ends that SSE knows, and whichever of them is the dialect's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LineEnd {
+    Usual,
     Lf,
     Crlf,
     Cr,
 }
 
 impl LineEnd {
-    pub(super) fn as_str(self) -> &'static str {
+    /// `None` is as the dialect has it.
+    pub(super) fn as_str(self) -> Option<&'static str> {
         match self {
-            Self::Lf => "\n",
-            Self::Crlf => "\r\n",
-            Self::Cr => "\r",
+            Self::Usual => None,
+            Self::Lf => Some("\n"),
+            Self::Crlf => Some("\r\n"),
+            Self::Cr => Some("\r"),
         }
     }
 }
@@ -175,7 +185,7 @@ const DEFAULTS: Options = Options {
     no_done: false,
     status: None,
     redirect: false,
-    line_end: LineEnd::Lf,
+    line_end: LineEnd::Usual,
     bom: false,
     comments: None,
     split: None,
@@ -249,6 +259,31 @@ impl Options {
             return Err("content_type must be a valid header value".to_owned());
         }
         Ok(())
+    }
+
+    /// The same events at the same pace, all of them.
+    pub(super) fn faultless(&self) -> Self {
+        let Self { seed, tokens, reasoning, tool_calls, refusal, token_bytes, emoji_halves, .. } = *self;
+        let Self { rate, jitter, burst, huge_line, .. } = *self;
+        Self {
+            seed,
+            tokens,
+            reasoning,
+            tool_calls,
+            refusal,
+            token_bytes,
+            emoji_halves,
+            rate,
+            jitter,
+            burst,
+            huge_line,
+            ..DEFAULTS
+        }
+    }
+
+    /// About how many bytes all the words are.
+    pub(super) fn text_bytes(&self) -> u64 {
+        self.tokens * self.token_bytes.unwrap_or(PROSE_TOKEN_BYTES) + self.reasoning * PROSE_TOKEN_BYTES
     }
 
     /// Time from one token to the next; `None` is as fast as possible.

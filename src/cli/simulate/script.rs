@@ -228,7 +228,9 @@ fn arguments(function: &Function, rng: &mut Rng, prose: &mut Prose) -> String {
     let mut arguments = Map::new();
     for (name, schema) in properties {
         let listed = schema.get("enum").and_then(Value::as_array).and_then(|values| rng.choice(values));
-        let value = match (listed, schema.get("type").and_then(Value::as_str)) {
+        // Gemini's schemas shout.
+        let kind = schema.get("type").and_then(Value::as_str).map(str::to_ascii_lowercase);
+        let value = match (listed, kind.as_deref()) {
             (Some(value), _) => value.clone(),
             (None, Some("integer")) => json!(rng.u16(..1000)),
             (None, Some("number")) => json!(f64::from(rng.u16(..1000)) / 8.0),
@@ -253,12 +255,13 @@ pub(super) fn alphanumeric(rng: &mut Rng, length: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dialects::Endpoint;
     use super::super::options::Options;
     use super::*;
 
     fn script(extra: &str) -> Vec<Say> {
         let body = format!(r#"{{"model":"m","messages":[1],{extra}}}"#);
-        Script::new(&Ask::read(body.as_bytes(), &Options::default()).unwrap()).collect()
+        Script::new(&Ask::read(Endpoint::OpenaiChat, body.as_bytes(), &Options::default()).unwrap()).collect()
     }
 
     fn text(says: &[Say], wanted: u64, channel: Field) -> String {

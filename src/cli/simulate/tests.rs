@@ -284,3 +284,128 @@ async fn impossible_options_are_refused_before_binding() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(error.to_string().starts_with("burst must be"), "{error}");
 }
+
+/// A minimal request of each dialect, which asks for a stream if it can.
+const REQUESTS: [(&str, &str); 6] = [
+    ("/v1/chat/completions", r#""model":"m","messages":[1],"stream":true"#),
+    ("/v1/responses", r#""model":"m","input":"Hi","stream":true"#),
+    ("/v1/messages", r#""model":"m","max_tokens":100,"messages":[1],"stream":true"#),
+    ("/v1beta/models/m:streamGenerateContent?alt=sse", r#""contents":[1]"#),
+    ("/api/chat", r#""model":"m","messages":[1]"#),
+    ("/api/generate", r#""model":"m","prompt":"Hi""#),
+];
+
+#[tokio::test]
+async fn every_dialect_streams_under_its_own_head() {
+    let server = Server::start().await;
+    for (path, members) in REQUESTS {
+        let body = format!(r#"{{{members},"simulate":{{"cut_after":4}}}}"#);
+        let cut = server.ask("POST", path, &body).await;
+        assert!(cut.head.starts_with("http/1.1 200") && !cut.whole, "{path}: {}", cut.head);
+        let whole = server.ask("POST", path, &format!("{{{members}}}")).await;
+        let content_type =
+            if path.starts_with("/api/") { "application/x-ndjson" } else { "text/event-stream" };
+        assert!(whole.head.contains(&format!("content-type: {content_type}")), "{path}: {}", whole.head);
+        assert_eq!(whole.head.contains("\r\nrequest-id: req_"), path == "/v1/messages", "{}", whole.head);
+        assert!(whole.whole && whole.bytes().len() > cut.bytes().len(), "{path}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn every_dialect_refuses_in_its_own_shape() {
+    let server = Server::start().await;
+    for (path, members) in REQUESTS {
+        let message = |json: &Value| match path {
+            "/api/chat" | "/api/generate" => json["error"].as_str().unwrap().to_owned(),
+            _ => json["error"]["message"].as_str().unwrap().to_owned(),
+        };
+        let limited =
+            server.ask("POST", path, &format!(r#"{{{members},"simulate":{{"status":429}}}}"#)).await;
+        assert!(
+            limited.head.starts_with("http/1.1 429") && limited.head.contains("retry-after: 1"),
+            "{path}"
+        );
+        let json = limited.json();
+        assert!(message(&json).contains("429"), "{path}: {json}");
+        let kind = match path {
+            "/v1/messages" => {
+                (&json["type"], &json["error"]["type"]) == (&"error".into(), &"rate_limit_error".into())
+            }
+            "/v1/chat/completions" | "/v1/responses" => json["error"]["code"] == "rate_limit_exceeded",
+            "/api/chat" | "/api/generate" => json.as_object().unwrap().len() == 1,
+            _ => {
+                (&json["error"]["code"], &json["error"]["status"])
+                    == (&429.into(), &"RESOURCE_EXHAUSTED".into())
+            }
+        };
+        assert!(kind, "{path}: {json}");
+        for (body, part) in [("{}", "required"), (r#"{"simulate":3"#, "could not parse")] {
+            let refused = server.ask("POST", path, body).await;
+            assert!(refused.head.starts_with("http/1.1 400"), "{path}: {}", refused.head);
+            assert!(message(&refused.json()).contains(part), "{path}");
+        }
+        let unknown = format!(r#"{{{members},"simulate":{{"tokns":1}}}}"#);
+        assert!(
+            message(&server.ask("POST", path, &unknown).await.json()).contains("simulate.tokns"),
+            "{path}"
+        );
+        let path_only = path.split('?').next().unwrap();
+        assert!(server.ask("DELETE", path_only, "").await.head.contains("http/1.1 40"), "{path}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn lists_of_models_and_embeddings() {
+    let server = Server::start().await;
+    for (path, list, id) in [
+        ("/v1/models", "/data/0/id", "simulated"),
+        ("/v1beta/models", "/models/0/name", "models/simulated"),
+        ("/api/tags", "/models/0/name", "simulated:latest"),
+    ] {
+        assert_eq!(server.ask("GET", path, "").await.json().pointer(list).unwrap(), id, "{path}");
+    }
+    for (header, list, id) in [
+        ("anthropic-version: 2023-06-01", "/first_id", "simulated"),
+        ("x-goog-api-key: k", "/models/0/name", "models/simulated"),
+    ] {
+        let mut socket = TcpStream::connect(server.addr).await.unwrap();
+        let request = format!("GET /v1/models HTTP/1.1\r\nhost: x\r\n{header}\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(Reply::read(&bytes).json().pointer(list).unwrap(), id, "{header}");
+    }
+    let embeddings = server.ask("POST", "/v1/embeddings", r#"{"model":"m","input":["a","b"]}"#).await.json();
+    assert_eq!(embeddings["data"][1]["index"], 1);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_response_can_be_asked_for_again() {
+    let server = Server::start().await;
+    let body = r#"{"model":"m","input":"Hi","stream":true,"simulate":{"cut_after":7}}"#;
+    let cut = server.ask("POST", "/v1/responses", body).await;
+    assert_eq!((cut.events(), cut.whole), (7, false));
+    let said = String::from_utf8(cut.bytes()).unwrap();
+    let id = said.split('"').find(|word| word.starts_with("resp_")).unwrap();
+    let whole = server.ask("GET", &format!("/v1/responses/{id}"), "").await.json();
+    assert_eq!((&whole["id"], &whole["status"]), (&id.into(), &"completed".into()));
+    let rest = server.ask("GET", &format!("/v1/responses/{id}?stream=true&starting_after=6"), "").await;
+    let rest = String::from_utf8(rest.bytes()).unwrap();
+    assert!(rest.contains(r#""sequence_number":7,"#) && !rest.contains(r#""sequence_number":6,"#), "{rest}");
+    let last: Value = serde_json::from_str(rest.trim().rsplit_once("data: ").unwrap().1).unwrap();
+    assert_eq!(last["response"], whole);
+    assert!(server.ask("GET", "/v1/responses/resp_none", "").await.head.starts_with("http/1.1 404"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_models_name_steers_where_a_body_cannot() {
+    let server = Server::start().await;
+    let path = "/v1beta/models/simulated;tokens=3;cut_after=2:streamGenerateContent?alt=sse";
+    let cut = server.ask("POST", path, r#"{"contents":[1]}"#).await;
+    assert_eq!((cut.events(), cut.whole), (2, false));
+    server.end().await;
+}

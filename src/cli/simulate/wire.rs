@@ -1,4 +1,5 @@
-//! How an answer is written: server-sent events with their faults, as a list of acts. No clock and no socket.
+//! How an answer is written: server-sent events, or lines of NDJSON, with their faults, as a list of acts. No clock
+//! and no socket.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ask::Ask;
-use super::chunk::{Envelope, stream_error};
+use super::dialects::{Event, Writer};
 use super::options::Options;
 use super::script::{Say, Script};
 
@@ -33,8 +34,9 @@ pub(super) enum Act {
 #[derive(Debug)]
 pub(super) struct Wire {
     options: Options,
-    include_usage: bool,
-    envelope: Envelope,
+    writer: Box<dyn Writer>,
+    is_ndjson: bool,
+    line_end: &'static str,
     script: Script,
     /// Events written so far.
     events: u64,
@@ -49,8 +51,9 @@ impl Wire {
     pub(super) fn new(ask: &Ask) -> Self {
         let options = ask.options.clone();
         Self {
-            include_usage: ask.include_usage,
-            envelope: Envelope::new(ask),
+            writer: ask.endpoint.writer(ask),
+            is_ndjson: ask.endpoint.is_ndjson(),
+            line_end: options.line_end.as_str().unwrap_or_else(|| ask.endpoint.line_end()),
             script: Script::new(ask),
             events: 0,
             ticks: 0,
@@ -63,9 +66,11 @@ impl Wire {
     }
 
     fn say(&mut self, say: &Say) {
-        match self.envelope.chunk(say) {
-            Some(chunk) => self.event(&chunk),
-            None => self.tick(),
+        if *say == Say::Tick {
+            return self.tick();
+        }
+        for event in self.writer.say(say, self.script.usage()) {
+            self.event(&event);
         }
     }
 
@@ -81,19 +86,33 @@ impl Wire {
     }
 
     /// One event, unless a fault comes before it.
-    fn event(&mut self, data: &str) {
+    fn event(&mut self, event: &Event) {
+        if event.is_last && self.options.no_done {
+            return;
+        }
         self.faults();
         if !self.over {
-            self.block(data.as_bytes());
+            self.block(event);
         }
     }
 
-    fn block(&mut self, data: &[u8]) {
+    fn block(&mut self, event: &Event) {
         self.events += 1;
-        self.line(&[b"data: ", data]);
-        self.line(&[]);
+        let data = event.data.as_bytes();
+        if self.is_ndjson {
+            self.line(&[data]);
+        } else {
+            if let Some(name) = event.name {
+                self.line(&[b"event: ", name.as_bytes()]);
+            }
+            self.line(&[b"data: ", data]);
+            self.line(&[]);
+        }
         if self.options.comments.is_some_and(|every| self.events.is_multiple_of(every)) {
-            self.line(&[b": keep-alive"]);
+            // NDJSON has no comments; an empty line is the nearest to one.
+            if !self.is_ndjson {
+                self.line(&[b": keep-alive"]);
+            }
             self.line(&[]);
         }
         if self.pending.len() >= WRITE_BYTES_MAX {
@@ -105,13 +124,16 @@ impl Wire {
         for part in parts {
             self.pending.extend_from_slice(part);
         }
-        self.pending.extend_from_slice(self.options.line_end.as_str().as_bytes());
+        self.pending.extend_from_slice(self.line_end.as_bytes());
     }
 
     fn huge(&mut self) {
         if let Some(bytes) = self.options.huge_line.take() {
-            let data = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub("data: ".len());
-            self.event(&self.envelope.padded_chunk(data));
+            let field = if self.is_ndjson { "" } else { "data: " };
+            let data = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(field.len());
+            for event in self.writer.pad(data) {
+                self.event(&event);
+            }
         }
     }
 
@@ -123,7 +145,8 @@ impl Wire {
             return;
         }
         if due(&mut self.options.garbage_after) {
-            for line in GARBAGE {
+            let garbage = if self.is_ndjson { NDJSON_GARBAGE } else { GARBAGE };
+            for line in garbage {
                 self.line(&[line]);
             }
         }
@@ -146,25 +169,28 @@ impl Wire {
             self.flush();
             self.over = true;
         } else if due(&mut self.options.error_after) {
-            self.block(stream_error().as_bytes());
-            self.done();
+            let mut events = self.writer.fail().into_iter();
+            if let Some(error) = events.next() {
+                self.block(&error);
+            }
+            self.end(events);
         }
     }
 
     /// What follows when every choice has finished.
     fn close(&mut self) {
         self.huge();
-        if std::mem::take(&mut self.options.error_at_finish) {
-            self.event(&stream_error());
-        } else if self.include_usage {
-            self.event(&self.envelope.usage_chunk(self.script.usage()));
-        }
-        self.done();
+        let events = if std::mem::take(&mut self.options.error_at_finish) {
+            self.writer.fail()
+        } else {
+            self.writer.end(self.script.usage())
+        };
+        self.end(events);
     }
 
-    fn done(&mut self) {
-        if !self.options.no_done {
-            self.event("[DONE]");
+    fn end(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.event(&event);
         }
         self.faults();
         if self.over {
@@ -226,15 +252,27 @@ const GARBAGE: &[&[u8]] = &[
     b"",
 ];
 
+/// The same for dialects that write lines of JSON.
+const NDJSON_GARBAGE: &[&[u8]] = &[
+    b"",
+    b"this is not JSON",
+    b"{\"message\":{\"role\":\"assistant\",\"content\":\"cut he",
+    b"{\"response\":\"\xff\xfe\xc3\x28 \xf0\x9f\x98\"}",
+    b"42",
+    b"{\"message\":null}",
+    b"{}",
+];
+
 #[cfg(test)]
 mod tests {
+    use super::super::dialects::Endpoint;
     use super::*;
 
     fn acts(extra: &str) -> Vec<Act> {
         let body = format!(
             r#"{{"model":"m","messages":[1],"stream":true,"stream_options":{{"include_usage":true}},"simulate":{{"tokens":6,"seed":3,{extra}}}}}"#
         );
-        Wire::new(&Ask::read(body.as_bytes(), &Options::default()).unwrap()).collect()
+        Wire::new(&Ask::read(Endpoint::OpenaiChat, body.as_bytes(), &Options::default()).unwrap()).collect()
     }
 
     fn bytes(acts: &[Act]) -> Vec<u8> {

@@ -84,11 +84,3 @@ shape! {
         usage: Leaf<'a> = b"usage",
     }
 }
-
-shape! {
-    Fault {
-        code: Leaf<'a> = b"code",
-        kind: Leaf<'a> = b"type",
-        message: Leaf<'a> = b"message",
-    }
-}

@@ -11,16 +11,13 @@ mod chunk;
 use std::collections::BTreeMap;
 
 use self::choice::Choice;
-use self::chunk::{Chunk, Fault, Groq};
-use super::json::{self, Leaf, Text};
-use super::{Dialect, Verdict, sse};
+use self::chunk::{Chunk, Groq};
+use super::json::{self, Text};
+use super::{Dialect, Verdict, fault, sse};
 use crate::cast::event::{Event, Usage};
 
 /// Choices of one answer that are told apart; OpenAI allows as many. Those of a higher rank get no events.
 const CHOICES_MAX: usize = 128;
-
-/// Said for an error that says nothing.
-const NO_MESSAGE: &str = "the provider gave no message";
 
 /// What has to be remembered of one body to understand its next block.
 #[derive(Debug, Default)]
@@ -130,21 +127,10 @@ fn usage(chunk: &Chunk<'_>, last: Usage) -> Option<Usage> {
 /// The error that a message holds, as code and message. It is one if it has an `error` that JavaScript would
 /// call true, if it calls itself one, or if the event is named so.
 fn error(event: Option<&str>, data: &str, chunk: &Chunk<'_>) -> Option<(Option<String>, String)> {
-    let truthy = |error: Leaf<'_>| error.is_some_and(|error| !matches!(error.get(), "false" | "0" | "\"\""));
     let named_so = event == Some("error");
     let calls_itself_one = Text::of(chunk.object).is_some_and(|object| object.is("error"));
-    let json = match chunk.error {
-        error if truthy(error) => error.map_or(data, |error| error.get()),
-        _ if named_so || (calls_itself_one && chunk.message.is_some()) => data,
-        _ => return None,
-    };
-    let fault = json::object::<Fault<'_>>(json).unwrap_or_default();
-    let number = fault.code.filter(|code| code.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()));
-    let code = number.map(|code| code.get().to_owned());
-    let code = code.or_else(|| json::string(fault.code)).or_else(|| json::string(fault.kind));
-    let bare = || json::string(serde_json::from_str(json).ok());
-    let message = json::string(fault.message).or_else(bare).unwrap_or_else(|| json.to_owned());
-    Some((code, if matches!(&*message, "" | "{}") { NO_MESSAGE.to_owned() } else { message }))
+    let all_of_it = named_so || (calls_itself_one && chunk.message.is_some());
+    fault::read(chunk.error).or_else(|| all_of_it.then(|| fault::of(data)))
 }
 
 #[cfg(test)]
@@ -152,47 +138,11 @@ mod tests {
     #![allow(clippy::indexing_slicing)]
 
     use super::*;
-    use crate::cast::event::Prose;
+    use crate::dialect::fault::NO_MESSAGE;
 
-    fn shown(event: &Event) -> String {
-        let or_dash = |s: &Option<String>| s.clone().unwrap_or("-".to_owned());
-        match event {
-            Event::Meta { model, upstream_id } => format!("meta {} {}", or_dash(model), or_dash(upstream_id)),
-            Event::Prose { choice, kind: Prose::Text, text } => format!("text{choice} {text}"),
-            Event::Prose { choice, kind: Prose::Reasoning, text } => format!("reasoning{choice} {text}"),
-            Event::Prose { choice, kind: Prose::Refusal, text } => format!("refusal{choice} {text}"),
-            Event::ToolCall { choice, index, id, name, arguments } => {
-                format!("call{choice}.{index} {} {} {arguments}", or_dash(id), or_dash(name))
-            }
-            Event::Usage(usage) => format!("usage {:?} {:?}", usage.input, usage.output),
-            Event::Finish { choice, reason } => format!("finish{choice} {reason}"),
-            Event::Error { code, message } => format!("error {}: {message}", or_dash(code)),
-        }
-    }
-
-    /// Reads `data`, each a message's data or a whole block, and compares events and verdict. Whatever the
-    /// verdict is final for yields nothing more.
     fn check(data: &[&str], expected: &[&str], verdict: &str) {
-        let mut dialect = OpenAiChat::new();
-        let mut events = Vec::new();
-        for data in data {
-            let block = if data.ends_with("\n\n") { (*data).to_owned() } else { format!("data: {data}\n\n") };
-            dialect.read(block.as_bytes(), &mut events);
-        }
-        assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), expected, "{data:?}");
-        let read = match dialect.verdict() {
-            Verdict::Unfinished => "unfinished".to_owned(),
-            Verdict::Finished => "finished".to_owned(),
-            Verdict::Terminal => "terminal".to_owned(),
-            Verdict::Failed { message } => format!("failed {message}"),
-        };
-        assert_eq!(read, verdict, "{data:?}");
-        let count = events.len();
-        dialect.read(
-            b"data: {\"choices\":[{\"delta\":{\"content\":\"more\"}}],\"error\":\"more\"}\n\n",
-            &mut events,
-        );
-        assert_eq!(events.len() == count, matches!(&read[..3], "ter" | "fai"), "{data:?}");
+        let more = r#"{"choices":[{"delta":{"content":"more"}}],"error":"more"}"#;
+        crate::dialect::shown::check(OpenAiChat::new(), data, more, expected, verdict);
     }
 
     /// Reads deltas of choice 0.

@@ -76,7 +76,13 @@ impl Tally {
             hash: hex(&self.hash.finish()),
             at_ms: self.at_ms,
         };
-        Ended { end, model: self.fold.model, frames: self.frames, first_token_ms: self.first_token_ms }
+        Ended {
+            end,
+            model: self.fold.model,
+            frames: self.frames,
+            first_token_ms: self.first_token_ms,
+            upstream_id: self.fold.upstream_id,
+        }
     }
 }
 

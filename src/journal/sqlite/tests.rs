@@ -72,7 +72,13 @@ fn ended(blocks: u64) -> Arc<Ended> {
         hash: "hash".into(),
         at_ms: 99,
     };
-    Arc::new(Ended { end, model: Some("model".into()), frames: 2, first_token_ms: Some(1.5) })
+    Arc::new(Ended {
+        end,
+        model: Some("model".into()),
+        frames: 2,
+        first_token_ms: Some(1.5),
+        upstream_id: None,
+    })
 }
 
 /// All frames of an ended stream, piece by piece.

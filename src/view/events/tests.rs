@@ -5,7 +5,7 @@ use crate::cast::end::Why;
 
 fn frame(rendering: &dyn Rendering, from: Seq, events: &[(Seq, Event)]) -> String {
     let mut out = Vec::new();
-    rendering.frame(&Part { from, events }, &mut out);
+    rendering.frame(&Part { from, events }, &mut Thread::default(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -83,7 +83,7 @@ fn what_stands_around_the_events() {
                 \"usage\":null,\"blocks\":7,\"bytes\":70,\"hash\":\"h\"}";
     let rendered = |rendering: &dyn Rendering| {
         let mut out = Vec::new();
-        rendering.end(&end, &mut out);
+        rendering.end(&end, &mut Thread::default(), &mut out);
         wire(out)
     };
     assert_eq!(rendered(&Sse), format!("id: 8\nevent: end\ndata: {data}\n\n"));

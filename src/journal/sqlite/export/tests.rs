@@ -39,7 +39,7 @@ fn ended(blocks: u64) -> Ended {
         hash: String::new(),
         at_ms: 9,
     };
-    Ended { end, model: None, frames: blocks as usize, first_token_ms: None }
+    Ended { end, model: None, frames: blocks as usize, first_token_ms: None, upstream_id: None }
 }
 
 #[tokio::test]

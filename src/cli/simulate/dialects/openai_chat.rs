@@ -1,12 +1,11 @@
-//! OpenAI's JSON: the chunks of a stream, the whole answer, errors.
+//! OpenAI's chat completions: the chunks of a stream, the whole answer, errors.
 
 use serde_json::{Value, json};
 
-use super::ask::{Ask, Refusal};
-use super::script::{EMOJI, Field, Say, Script, Usage, alphanumeric, rng};
-
-/// The largest whole answer; a stream has no such limit, because it is never held in memory.
-pub(super) const WHOLE_BYTES_MAX: usize = 64 << 20;
+use super::super::ask::{Ask, Refusal};
+use super::super::script::{Field, Say, Script, Usage, alphanumeric, rng};
+use super::turn::{Call, Turn};
+use super::{Event, FAILURE, MODELS, Writer, quoted};
 
 /// What is the same in every chunk of one answer.
 #[derive(Debug)]
@@ -19,6 +18,7 @@ pub(super) struct Envelope {
     head: String,
     /// What follows a `choices` array, as JSON.
     tail: &'static str,
+    include_usage: bool,
 }
 
 impl Envelope {
@@ -32,12 +32,13 @@ impl Envelope {
             r#"{{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{},"service_tier":"default","system_fingerprint":"{fingerprint}","choices":["#,
             quoted(&model)
         );
-        let tail = if ask.include_usage { r#"],"usage":null}"# } else { "]}" };
-        Self { id, created, model, fingerprint, head, tail }
+        let include_usage = ask.include_usage;
+        let tail = if include_usage { r#"],"usage":null}"# } else { "]}" };
+        Self { id, created, model, fingerprint, head, tail, include_usage }
     }
 
     /// One chunk; `None` for what is not an event.
-    pub(super) fn chunk(&self, say: &Say) -> Option<String> {
+    fn chunk(&self, say: &Say) -> Option<String> {
         let (choice, delta, reason) = match say {
             Say::Tick => return None,
             Say::Role { choice } => {
@@ -75,12 +76,12 @@ impl Envelope {
     }
 
     /// The chunk without choices that `stream_options.include_usage` asks for.
-    pub(super) fn usage_chunk(&self, usage: Usage) -> String {
+    fn usage_chunk(&self, usage: Usage) -> String {
         format!(r#"{}],"usage":{}}}"#, self.head, usage_json(usage))
     }
 
     /// A chunk that says nothing, in exactly so many bytes, or as few as it takes.
-    pub(super) fn padded_chunk(&self, bytes: usize) -> String {
+    fn padded_chunk(&self, bytes: usize) -> String {
         let mut chunk = format!(
             r#"{}{{"index":0,"delta":{{"content":""}},"logprobs":null,"finish_reason":null}}],"obfuscation":""#,
             self.head
@@ -90,19 +91,30 @@ impl Envelope {
         chunk.push_str("\"}");
         chunk
     }
+}
 
-    /// The answer to a request without `"stream": true`. `None` when it is over [`WHOLE_BYTES_MAX`].
-    pub(super) fn whole(&self, ask: &Ask, mut script: Script) -> Option<String> {
-        let mut choices: Vec<Whole> = (0..ask.choices).map(|_| Whole::default()).collect();
-        let mut bytes = 0;
-        for say in script.by_ref() {
-            bytes += choices.get_mut(say.choice()? as usize).map_or(0, |choice| choice.hear(say));
-            if bytes > WHOLE_BYTES_MAX {
-                return None;
-            }
-        }
+impl Writer for Envelope {
+    fn say(&mut self, say: &Say, _usage: Usage) -> Vec<Event> {
+        self.chunk(say).map(Event::plain).into_iter().collect()
+    }
+
+    fn end(&mut self, usage: Usage) -> Vec<Event> {
+        let usage = self.include_usage.then(|| Event::plain(self.usage_chunk(usage)));
+        usage.into_iter().chain([done()]).collect()
+    }
+
+    fn fail(&mut self) -> Vec<Event> {
+        vec![Event::plain(stream_error()), done()]
+    }
+
+    fn pad(&mut self, bytes: usize) -> Vec<Event> {
+        vec![Event::plain(self.padded_chunk(bytes))]
+    }
+
+    fn whole(&mut self, mut script: Script) -> Option<String> {
+        let turns = Turn::all(&mut script)?;
         let choices: Vec<_> =
-            choices.into_iter().enumerate().map(|(index, choice)| choice.into_json(index)).collect();
+            turns.into_iter().enumerate().map(|(index, turn)| choice(index, turn)).collect();
         let answer = json!({
             "id": self.id,
             "object": "chat.completion",
@@ -117,98 +129,35 @@ impl Envelope {
     }
 }
 
+fn done() -> Event {
+    Event::plain("[DONE]".to_owned()).last()
+}
+
 /// One choice of a whole answer.
-#[derive(Default)]
-struct Whole {
-    content: String,
-    reasoning: String,
-    refusal: String,
-    calls: Vec<(String, String, String)>,
-    reason: &'static str,
-}
-
-impl Whole {
-    /// Takes in what was said and returns how many bytes it was.
-    fn hear(&mut self, say: Say) -> usize {
-        match say {
-            Say::Tick | Say::Role { .. } => 0,
-            Say::Delta { field, text, .. } => {
-                self.field(field).push_str(&text);
-                text.len()
-            }
-            Say::Half { field, escape, .. } => {
-                // The first half brings the emoji, the second one nothing.
-                if escape.starts_with("\\ud8") {
-                    self.field(field).push(EMOJI);
-                }
-                EMOJI.len_utf8()
-            }
-            Say::Call { id, name, .. } => {
-                let bytes = name.len();
-                self.calls.push((id, name, String::new()));
-                bytes
-            }
-            Say::Arguments { text, .. } => {
-                if let Some((_, _, arguments)) = self.calls.last_mut() {
-                    arguments.push_str(&text);
-                }
-                text.len()
-            }
-            Say::Finish { reason, .. } => {
-                self.reason = reason;
-                0
-            }
-        }
+fn choice(index: usize, turn: Turn) -> Value {
+    let some = |text: String| if text.is_empty() { Value::Null } else { Value::String(text) };
+    let mut message = json!({
+        "role": "assistant",
+        "content": some(turn.content),
+        "refusal": some(turn.refusal),
+    });
+    if !turn.reasoning.is_empty() {
+        message["reasoning_content"] = Value::String(turn.reasoning);
     }
-
-    fn field(&mut self, field: Field) -> &mut String {
-        match field {
-            Field::Reasoning => &mut self.reasoning,
-            Field::Content => &mut self.content,
-            Field::Refusal => &mut self.refusal,
-        }
+    if !turn.calls.is_empty() {
+        let call = |Call { id, name, arguments }| {
+            let function = json!({"name": name, "arguments": arguments});
+            json!({"id": id, "type": "function", "function": function})
+        };
+        message["tool_calls"] = turn.calls.into_iter().map(call).collect();
     }
-
-    fn into_json(self, index: usize) -> Value {
-        let some = |text: String| if text.is_empty() { Value::Null } else { Value::String(text) };
-        let mut message = json!({
-            "role": "assistant",
-            "content": some(self.content),
-            "refusal": some(self.refusal),
-        });
-        if !self.reasoning.is_empty() {
-            message["reasoning_content"] = Value::String(self.reasoning);
-        }
-        if !self.calls.is_empty() {
-            let call = |(id, name, arguments): (String, String, String)| {
-                let function = json!({"name": name, "arguments": arguments});
-                json!({"id": id, "type": "function", "function": function})
-            };
-            message["tool_calls"] = self.calls.into_iter().map(call).collect();
-        }
-        json!({"index": index, "message": message, "logprobs": null, "finish_reason": self.reason})
-    }
-}
-
-impl Say {
-    /// Whose turn it is; a tick is nobody's, and counts for the first.
-    fn choice(&self) -> Option<u64> {
-        match self {
-            Self::Tick => Some(0),
-            Self::Role { choice }
-            | Self::Delta { choice, .. }
-            | Self::Half { choice, .. }
-            | Self::Call { choice, .. }
-            | Self::Arguments { choice, .. }
-            | Self::Finish { choice, .. } => Some(*choice),
-        }
-    }
+    json!({"index": index, "message": message, "logprobs": null, "finish_reason": turn.reason})
 }
 
 /// What vLLM says in mid-stream when its engine fails.
-pub(super) fn stream_error() -> String {
+fn stream_error() -> String {
     json!({"error": {
-        "message": "The simulated provider failed on request.",
+        "message": FAILURE,
         "type": "InternalServerError",
         "param": null,
         "code": 500,
@@ -228,7 +177,7 @@ pub(super) fn error(refusal: &Refusal) -> String {
 
 pub(super) fn models() -> String {
     let model = |id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "tokencast"});
-    json!({"object": "list", "data": [model("simulated"), model("simulated-reasoning")]}).to_string()
+    json!({"object": "list", "data": MODELS.map(model)}).to_string()
 }
 
 fn usage_json(usage: Usage) -> Value {
@@ -249,18 +198,16 @@ fn name(field: Field) -> &'static str {
     }
 }
 
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::options::Options;
+    use super::super::super::options::Options;
+    use super::super::super::script::EMOJI;
+    use super::super::Endpoint;
     use super::*;
 
     fn ask(extra: &str) -> Ask {
         let body = format!(r#"{{"model":"a \"b\"","messages":[1],{extra}}}"#);
-        Ask::read(body.as_bytes(), &Options::default()).unwrap()
+        Ask::read(Endpoint::OpenaiChat, body.as_bytes(), &Options::default()).unwrap()
     }
 
     #[test]
@@ -294,7 +241,7 @@ mod tests {
     fn whole_and_streamed_say_the_same() {
         let ask = ask(r#""tools":[{"type":"function","function":{"name":"f"}}],
             "simulate":{"tokens":40,"reasoning":3,"tool_calls":2,"emoji_halves":true}"#);
-        let whole = Envelope::new(&ask).whole(&ask, Script::new(&ask)).unwrap();
+        let whole = Envelope::new(&ask).whole(Script::new(&ask)).unwrap();
         let whole: Value = serde_json::from_str(&whole).unwrap();
         let message = &whole["choices"][0]["message"];
         let mut content = String::new();

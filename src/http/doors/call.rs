@@ -1,0 +1,160 @@
+//! A call at a door: a stream that is started, or a call that is handed on.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+
+use super::{Door, again, answer, fault, proxy};
+use crate::cast::Cast;
+use crate::cast::hub::order::{Ask, Order, Started};
+use crate::crypto::fingerprint;
+use crate::dialect::splice::top_level_string;
+use crate::http::App;
+use crate::http::error::Error;
+use crate::http::gate::Granted;
+use crate::http::intake;
+use crate::http::serve::Link;
+
+/// What a caller's request has that means something to the provider.
+const PASSED: [&str; 10] = [
+    "accept",
+    "anthropic-beta",
+    "anthropic-version",
+    "content-type",
+    "http-referer",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+    "x-title",
+];
+
+macro_rules! doors {
+    ($($name:ident $door:ident,)*) => {
+        $(pub(super) async fn $name(
+            State(app): State<App>,
+            uri: Uri,
+            granted: Result<Granted, Error>,
+            headers: HeaderMap,
+            link: Option<Extension<Link>>,
+            body: Body,
+        ) -> Response {
+            let called = call(&app, Door::$door, &uri, granted, &headers, link, body).await;
+            called.unwrap_or_else(|error| fault::answer(Door::$door, error))
+        })*
+    };
+}
+
+doors! {
+    chat Chat,
+    completions Completions,
+    responses Responses,
+    messages Messages,
+    gemini Gemini,
+    ollama_chat OllamaChat,
+    ollama_generate OllamaGenerate,
+}
+
+async fn call(
+    app: &App,
+    door: Door,
+    uri: &Uri,
+    granted: Result<Granted, Error>,
+    headers: &HeaderMap,
+    link: Option<Extension<Link>>,
+    body: Body,
+) -> Result<Response, Error> {
+    let Granted(grant) = granted?;
+    grant.start()?;
+    let key = intake::idempotency_key(headers)?;
+    let body = intake::read(app, headers, body).await?;
+    let request = parse(&body)?;
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    if !door.is_streaming(path, query, request.get()) {
+        let model = top_level_string(request.get(), "model").or_else(|| model_in(path));
+        return proxy::hand_on(app, door, Method::POST, uri, headers, model, body, false).await;
+    }
+    let path = door.path(path);
+    let this = again::call(door, &grant, headers, &path, &body);
+    let known = again::is_claimed(headers).then(|| app.again.claim(&this)).flatten();
+    let cast: Cast = match known {
+        Some(cast) => cast,
+        None => {
+            let fingerprint = fingerprint(&[&body, b"", path.as_bytes()]);
+            let ask = Ask {
+                provider: None,
+                path: Some(path),
+                request,
+                ask_usage: false,
+                passed: passed(app, headers),
+                dialect: Some(door.dialect()),
+                query: own_query(query),
+                wants_head: true,
+            };
+            let order = Order {
+                tenant: grant.tenant.clone(),
+                ask,
+                fingerprint,
+                id: None,
+                key,
+                metadata: None,
+                ttl: None,
+                cancel_after: None,
+            };
+            let Started { cast, .. } = app.hub.start(order).await?;
+            cast
+        }
+    };
+    let serving = app.again.serve(this, cast.clone());
+    answer::stream(app, door, &grant, cast, serving, link).await
+}
+
+/// The model that a path names before what is to be done with it, as Gemini's do.
+fn model_in(path: &str) -> Option<String> {
+    let (model, _) = path.split_once("/models/")?.1.rsplit_once(':')?;
+    Some(model.to_owned())
+}
+
+fn parse(body: &Bytes) -> Result<Box<RawValue>, Error> {
+    let request: Box<RawValue> = serde_json::from_slice(body)
+        .map_err(|error| Error::bad_request("invalid_json", format!("the body is not JSON: {error}")))?;
+    if !request.get().starts_with('{') {
+        return Err(Error::bad_request(
+            "invalid_field",
+            "write a JSON object, as this provider's own API has it",
+        ));
+    }
+    Ok(request)
+}
+
+/// Header fields that go to the provider. `accept` and `content-type` are of the call itself, and set by who makes it.
+pub(super) fn passed(app: &App, headers: &HeaderMap) -> Vec<(String, SecretString)> {
+    let mut passed = intake::credentials(app, headers);
+    let wanted = PASSED.iter().filter(|name| !matches!(**name, "accept" | "content-type"));
+    passed.extend(wanted.filter_map(|name| field(headers, name)));
+    passed
+}
+
+/// The same, with what says how a body is to be read.
+pub(super) fn passed_with_types(app: &App, headers: &HeaderMap) -> Vec<(String, SecretString)> {
+    let mut passed = intake::credentials(app, headers);
+    passed.extend(PASSED.iter().filter_map(|name| field(headers, name)));
+    passed
+}
+
+fn field(headers: &HeaderMap, name: &str) -> Option<(String, SecretString)> {
+    Some((name.to_owned(), SecretString::from(headers.get(name)?.to_str().ok()?)))
+}
+
+/// The query without what is ours, and without keys, which go in header fields.
+pub(super) fn own_query(query: &str) -> Option<String> {
+    let is_theirs =
+        |pair: &&str| !pair.is_empty() && !matches!(pair.split('=').next(), Some("ticket" | "key"));
+    let query: Vec<&str> = query.split('&').filter(is_theirs).collect();
+    (!query.is_empty()).then(|| query.join("&"))
+}
