@@ -1,4 +1,4 @@
-"""The stage: a simulated provider, a gateway in front of it, and one more that wants a key; then everybody plays on it."""
+"""The stage: a simulated provider, a gateway in front of it, and one more that wants a key. Then everybody plays."""
 
 import json
 import os
@@ -147,9 +147,13 @@ def main():
             failed = []
             for command, process, output in running:
                 if process.wait() != 0:
-                    failed.append(command[-1])
+                    failed.append(Path(command[-1]).parent.name or command[-1])
                 output.seek(0)
-                print(f"{Path(command[0]).name} {' '.join(Path(word).name for word in command[1:])}", output.read().strip(), sep="\n")
+                print(
+                    f"{Path(command[0]).name} {' '.join(Path(word).name for word in command[1:])}",
+                    output.read().strip(),
+                    sep="\n",
+                )
         finally:
             panics = stage.strike()
         print(*panics, f"{time.monotonic() - began:.0f} s", sep="\n")

@@ -2,7 +2,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import Anthropic from '@anthropic-ai/sdk'
-import { GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, SCHEMA, collect, end, fails, fails_alike, plain, same, simulate, streams, until_it_fails } from './zoo.mjs'
+import {
+  GATEWAY,
+  KEY,
+  LOCKED,
+  ODD,
+  PROVIDER,
+  QUESTION,
+  SCHEMA,
+  collect,
+  end,
+  fails,
+  fails_alike,
+  plain,
+  same,
+  simulate,
+  streams,
+  until_it_fails,
+} from './zoo.mjs'
 
 const client = (base, options = {}) => new Anthropic({ baseURL: base, apiKey: 'none', maxRetries: 0, ...options })
 const ASKED = { model: 'claude-zoo', max_tokens: 1000, messages: [{ role: 'user', content: QUESTION }] }
@@ -11,7 +28,9 @@ const tools = [{ name: 'weather', description: 'The weather', input_schema: SCHE
 const start = (base, wanted, more = {}) =>
   client(base).messages.create({ ...ASKED, stream: true, simulate: simulate(wanted), ...more })
 const message = (base, wanted, more = {}, options = {}) =>
-  client(base, options).messages.stream({ ...ASKED, simulate: simulate(wanted), ...more }).finalMessage()
+  client(base, options)
+    .messages.stream({ ...ASKED, simulate: simulate(wanted), ...more })
+    .finalMessage()
 
 test('a stream, and the same as a whole', async () => {
   const seen = await same((base) => collect(start(base)))
@@ -22,7 +41,10 @@ test('a stream, and the same as a whole', async () => {
 
 test('the helper, with tools and thinking', async () => {
   const whole = await same((base) => message(base, { tool_calls: 2, reasoning: 20 }, { tools }))
-  assert.deepEqual(whole.content.map((block) => block.type), ['thinking', 'text', 'tool_use', 'tool_use'])
+  assert.deepEqual(
+    whole.content.map((block) => block.type),
+    ['thinking', 'text', 'tool_use', 'tool_use'],
+  )
   assert.ok(whole.content[2].input.city)
 })
 
@@ -49,7 +71,13 @@ test('an upstream that breaks off is an error', async () => {
 })
 
 test('what the provider refuses', async () => {
-  const kinds = { 400: Anthropic.BadRequestError, 401: Anthropic.AuthenticationError, 429: Anthropic.RateLimitError, 500: Anthropic.InternalServerError, 529: Anthropic.InternalServerError }
+  const kinds = {
+    400: Anthropic.BadRequestError,
+    401: Anthropic.AuthenticationError,
+    429: Anthropic.RateLimitError,
+    500: Anthropic.InternalServerError,
+    529: Anthropic.InternalServerError,
+  }
   for (const [status, kind] of Object.entries(kinds)) {
     await fails_alike((base) => start(base, { status: Number(status) }), kind, { status: Number(status) })
     await fails_alike((base) => start(base, { status: Number(status) }, { stream: false }), kind)
@@ -58,7 +86,8 @@ test('what the provider refuses', async () => {
 
 test('what the gateway refuses', async () => {
   for (const stream of [true, false]) {
-    const asked = (apiKey, model) => client(LOCKED, { apiKey }).messages.create({ ...ASKED, model, stream, simulate: simulate() })
+    const asked = (apiKey, model) =>
+      client(LOCKED, { apiKey }).messages.create({ ...ASKED, model, stream, simulate: simulate() })
     await fails(() => asked('wrong', 'claude-zoo'), Anthropic.AuthenticationError, { status: 401 })
     await fails(() => asked(KEY, 'nobody'), Anthropic.NotFoundError, { status: 404 })
     assert.ok(await asked(KEY, 'claude-zoo'))
@@ -76,7 +105,12 @@ test('the caller goes, and the stream goes on', async () => {
 })
 
 test('a second attempt gets the stream of the first', async () => {
-  const whole = await message(GATEWAY, { head_ms: 2500 }, { model: 'claude-again-js' }, { maxRetries: 2, timeout: 1500 })
+  const whole = await message(
+    GATEWAY,
+    { head_ms: 2500 },
+    { model: 'claude-again-js' },
+    { maxRetries: 2, timeout: 1500 },
+  )
   assert.deepEqual(plain(whole.content), plain((await message(PROVIDER)).content))
   assert.equal((await streams('claude-again-js')).length, 1)
 })

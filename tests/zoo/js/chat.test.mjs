@@ -40,7 +40,11 @@ function wire({ break_after } = {}) {
   return { calls, fetch: fetch_ }
 }
 
-const text_of = (message) => message.parts.filter((part) => part.type === 'text').map((part) => part.text).join('')
+const text_of = (message) =>
+  message.parts
+    .filter((part) => part.type === 'text')
+    .map((part) => part.text)
+    .join('')
 const parts_of = (message, type) => message.parts.filter((part) => part.type === type)
 
 /** What streamText says when it asks the provider directly. */
@@ -61,7 +65,10 @@ test('an answer, and another one', async () => {
   await chat.sendMessage({ text: QUESTION })
   await chat.sendMessage({ text: 'And then?' })
   assert.deepEqual([chat.status, chat.errors], ['ready', []])
-  assert.deepEqual(chat.messages.map((message) => message.role), ['user', 'assistant', 'user', 'assistant'])
+  assert.deepEqual(
+    chat.messages.map((message) => message.role),
+    ['user', 'assistant', 'user', 'assistant'],
+  )
   for (const answer of [chat.messages[1], chat.messages[3]]) assert.equal(text_of(answer), await said())
 })
 
@@ -173,7 +180,10 @@ test('WorkflowChatTransport: an answer', async () => {
   await chat.sendMessage({ text: QUESTION })
   assert.deepEqual([chat.status, chat.errors], ['ready', []])
   assert.equal(text_of(chat.messages.at(-1)), await said({ reasoning: 10 }))
-  assert.deepEqual(net.calls.map((call) => call.method), ['POST'])
+  assert.deepEqual(
+    net.calls.map((call) => call.method),
+    ['POST'],
+  )
 })
 
 test('WorkflowChatTransport: a connection that breaks off is taken up behind the last chunk', async () => {
@@ -182,7 +192,13 @@ test('WorkflowChatTransport: a connection that breaks off is taken up behind the
   await chat.sendMessage({ text: QUESTION })
   assert.deepEqual([chat.status, chat.errors], ['ready', []])
   assert.equal(text_of(chat.messages.at(-1)), await said({ tokens: 60 }))
-  assert.deepEqual(net.calls.map((call) => [call.method, call.status]), [['POST', 200], ['GET', 200]])
+  assert.deepEqual(
+    net.calls.map((call) => [call.method, call.status]),
+    [
+      ['POST', 200],
+      ['GET', 200],
+    ],
+  )
   assert.match(net.calls[1].url, /startIndex=[1-9]/)
 })
 

@@ -70,7 +70,11 @@ function follow(Source, url) {
   })
 }
 
-const text_of = (events) => events.filter(([name]) => name === 'text').map(([, , data]) => data.text).join('')
+const text_of = (events) =>
+  events
+    .filter(([name]) => name === 'text')
+    .map(([, , data]) => data.text)
+    .join('')
 /** Ids of what is in the log; `open` begins anew with each connection. */
 const logged = (events) => events.filter(([name]) => name !== 'open')
 
@@ -99,12 +103,20 @@ for (const [name, Source] of Object.entries({ eventsource: Eventsource, undici: 
     assert.match(proxy.requests[1], /^[1-9]\d*$/)
     // Nothing is missing, and nothing comes twice.
     assert.equal(text_of(events), await said({ seed: 43, tokens: 60 }))
-    const froms = logged(events).filter(([, , data]) => data.from !== undefined).map(([, , data]) => data.from)
-    assert.deepEqual(froms, froms.toSorted((one, other) => one - other))
+    const froms = logged(events)
+      .filter(([, , data]) => data.from !== undefined)
+      .map(([, , data]) => data.from)
+    assert.deepEqual(
+      froms,
+      froms.toSorted((one, other) => one - other),
+    )
   })
 
   test(`${name}: an error in mid-stream, an upstream that breaks off`, async () => {
-    for (const [wanted, code] of [[{ error_after: 9 }, 'upstream_error'], [{ cut_after: 9 }, 'upstream_cut']]) {
+    for (const [wanted, code] of [
+      [{ error_after: 9 }, 'upstream_error'],
+      [{ cut_after: 9 }, 'upstream_cut'],
+    ]) {
       const { urls } = await cast(wanted)
       const { events } = await follow(Source, urls.events)
       assert.deepEqual([events.at(-1)[2].reason, events.at(-1)[2].code], ['failed', code])

@@ -2,11 +2,33 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ApiError, GoogleGenAI } from '@google/genai'
-import { GATEWAY, KEY, LOCKED, PROVIDER, QUESTION, collect, end, fails, fails_alike, named, plain, same, simulate, streams, until_it_fails } from './zoo.mjs'
+import {
+  GATEWAY,
+  KEY,
+  LOCKED,
+  PROVIDER,
+  QUESTION,
+  collect,
+  end,
+  fails,
+  fails_alike,
+  named,
+  plain,
+  same,
+  simulate,
+  streams,
+  until_it_fails,
+} from './zoo.mjs'
 
 const client = (base, { apiKey = 'none', ...options } = {}) =>
   new GoogleGenAI({ apiKey, httpOptions: { baseUrl: base, ...options } })
-const tools = [{ functionDeclarations: [{ name: 'weather', parameters: { type: 'OBJECT', properties: { city: { type: 'STRING' } } } }] }]
+const tools = [
+  {
+    functionDeclarations: [
+      { name: 'weather', parameters: { type: 'OBJECT', properties: { city: { type: 'STRING' } } } },
+    ],
+  },
+]
 
 const asked = (wanted, { model = 'gemini-zoo', ...more } = {}) => ({
   model,
@@ -18,7 +40,10 @@ const whole = (base, wanted, more) => client(base).models.generateContent(asked(
 const shown = (chunk) => ({ ...plain(chunk), sdkHttpResponse: undefined })
 const chunks = async (...args) => (await collect(start(...args))).map(shown)
 const parts_of = (chunks) => chunks.flatMap((chunk) => chunk.candidates[0].content.parts ?? [])
-const text_of = (chunks) => parts_of(chunks).map((part) => part.text ?? '').join('')
+const text_of = (chunks) =>
+  parts_of(chunks)
+    .map((part) => part.text ?? '')
+    .join('')
 
 test('a stream, and the same as a whole', async () => {
   const seen = await same((base) => chunks(base))
@@ -36,7 +61,10 @@ test('both versions of the path', async () => {
 
 test('tools and thoughts', async () => {
   const parts = parts_of(await same((base) => chunks(base, { tool_calls: 2, reasoning: 20 }, { tools })))
-  assert.deepEqual(parts.filter((part) => part.functionCall).map((part) => part.functionCall.name), ['weather', 'weather'])
+  assert.deepEqual(
+    parts.filter((part) => part.functionCall).map((part) => part.functionCall.name),
+    ['weather', 'weather'],
+  )
   assert.ok(parts.filter((part) => part.thought).length > 5)
 })
 

@@ -2,7 +2,23 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Ollama } from 'ollama'
-import { GATEWAY, KEY, LOCKED, PROVIDER, QUESTION, SCHEMA, collect, end, fails, fails_alike, named, plain, same, streams, until_it_fails } from './zoo.mjs'
+import {
+  GATEWAY,
+  KEY,
+  LOCKED,
+  PROVIDER,
+  QUESTION,
+  SCHEMA,
+  collect,
+  end,
+  fails,
+  fails_alike,
+  named,
+  plain,
+  same,
+  streams,
+  until_it_fails,
+} from './zoo.mjs'
 
 const client = (host, options = {}) => new Ollama({ host, ...options })
 const messages = [{ role: 'user', content: QUESTION }]
@@ -28,7 +44,10 @@ test('generate', async () => {
 test('tools and thinking', async () => {
   const seen = await same((base) => collect(start(base, { tool_calls: 2, reasoning: 20 }, { tools, think: true })))
   const calls = seen.flatMap((line) => line.message.tool_calls ?? [])
-  assert.deepEqual(calls.map((call) => call.function.name), ['weather', 'weather'])
+  assert.deepEqual(
+    calls.map((call) => call.function.name),
+    ['weather', 'weather'],
+  )
   assert.ok(seen.filter((line) => line.message.thinking).length > 5)
 })
 
@@ -47,7 +66,10 @@ test('an upstream that breaks off is an error', async () => {
     const { seen, error } = await until_it_fails(start(GATEWAY, wanted))
     assert.match(error.message, /\w+ \w+ \w+/)
     assert.doesNotMatch(error.message, /Did not receive done/, 'in band, not for want of an end')
-    assert.deepEqual(seen.map((line) => line.message), plain(all.slice(0, 9).map((line) => line.message)))
+    assert.deepEqual(
+      seen.map((line) => line.message),
+      plain(all.slice(0, 9).map((line) => line.message)),
+    )
   }
 })
 
@@ -58,7 +80,8 @@ test('what is refused', async () => {
     await fails_alike((base) => start(base, { status }), kind, { status_code: status })
   }
   for (const stream of [true, false]) {
-    const locked = (key, model) => client(LOCKED, { headers: { authorization: `Bearer ${key}` } }).chat({ model, messages, stream })
+    const locked = (key, model) =>
+      client(LOCKED, { headers: { authorization: `Bearer ${key}` } }).chat({ model, messages, stream })
     await fails(() => locked('wrong', named('llama')), kind, { status_code: 401 })
     await fails(() => locked(KEY, 'nobody'), kind, { status_code: 404 })
     assert.ok(await locked(KEY, named('llama')))

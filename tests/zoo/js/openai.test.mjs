@@ -2,7 +2,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import OpenAI from 'openai'
-import { GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, SCHEMA, collect, end, fails, fails_alike, plain, same, simulate, streams, until_it_fails } from './zoo.mjs'
+import {
+  GATEWAY,
+  KEY,
+  LOCKED,
+  ODD,
+  PROVIDER,
+  QUESTION,
+  SCHEMA,
+  collect,
+  end,
+  fails,
+  fails_alike,
+  plain,
+  same,
+  simulate,
+  streams,
+  until_it_fails,
+} from './zoo.mjs'
 
 const client = (base, options = {}) => new OpenAI({ baseURL: `${base}/v1`, apiKey: 'none', maxRetries: 0, ...options })
 const CHAT = { model: 'gpt-zoo', messages: [{ role: 'user', content: QUESTION }] }
@@ -26,7 +43,10 @@ test('chat: the helper, with tools and reasoning', async () => {
   const tools = [{ type: 'function', function: FUNCTION }]
   const asked = { ...CHAT, tools, simulate: simulate({ tool_calls: 2, reasoning: 20 }) }
   const whole = await same((base) => client(base).chat.completions.stream(asked).finalChatCompletion())
-  assert.deepEqual(whole.choices[0].message.tool_calls.map((call) => call.function.name), ['weather', 'weather'])
+  assert.deepEqual(
+    whole.choices[0].message.tool_calls.map((call) => call.function.name),
+    ['weather', 'weather'],
+  )
   const seen = await same((base) => collect(chat(base, { reasoning: 20 })))
   assert.ok(seen.filter((chunk) => chunk.choices[0]?.delta.reasoning_content).length > 10)
 })
@@ -43,8 +63,14 @@ test('an error in mid-stream', async () => {
 })
 
 test('an upstream that breaks off is an error', async () => {
-  for (const [start, whole] of [[chat, await collect(chat(PROVIDER))], [response, await collect(response(PROVIDER))]]) {
-    for (const [wanted, code] of [[{ cut_after: 9 }, 'upstream_cut'], [{ eof_after: 9 }, 'upstream_eof']]) {
+  for (const [start, whole] of [
+    [chat, await collect(chat(PROVIDER))],
+    [response, await collect(response(PROVIDER))],
+  ]) {
+    for (const [wanted, code] of [
+      [{ cut_after: 9 }, 'upstream_cut'],
+      [{ eof_after: 9 }, 'upstream_eof'],
+    ]) {
       const { seen, error } = await until_it_fails(start(GATEWAY, wanted))
       assert.ok(error instanceof OpenAI.APIError, error.stack)
       assert.equal(error.code, code)
@@ -54,7 +80,12 @@ test('an upstream that breaks off is an error', async () => {
 })
 
 test('what the provider refuses', async () => {
-  const kinds = { 400: OpenAI.BadRequestError, 401: OpenAI.AuthenticationError, 429: OpenAI.RateLimitError, 500: OpenAI.InternalServerError }
+  const kinds = {
+    400: OpenAI.BadRequestError,
+    401: OpenAI.AuthenticationError,
+    429: OpenAI.RateLimitError,
+    500: OpenAI.InternalServerError,
+  }
   for (const [status, kind] of Object.entries(kinds)) {
     await fails_alike((base) => chat(base, { status: Number(status) }), kind, { status: Number(status) })
     await fails_alike((base) => response(base, { status: Number(status) }), kind)
@@ -64,7 +95,8 @@ test('what the provider refuses', async () => {
 
 test('what the gateway refuses', async () => {
   for (const stream of [true, false]) {
-    const asked = (key, model) => client(LOCKED, { apiKey: key }).chat.completions.create({ ...CHAT, model, stream, simulate: simulate() })
+    const asked = (key, model) =>
+      client(LOCKED, { apiKey: key }).chat.completions.create({ ...CHAT, model, stream, simulate: simulate() })
     await fails(() => asked('wrong', 'gpt-zoo'), OpenAI.AuthenticationError, { status: 401 })
     await fails(() => asked(KEY, 'nobody'), OpenAI.NotFoundError, { code: 'unknown_model' })
     assert.ok(await asked(KEY, 'gpt-zoo'))
@@ -93,7 +125,10 @@ test('chat: a second attempt gets the stream of the first', async () => {
 test('responses: a stream, with tools and reasoning', async () => {
   const more = { tools: [{ type: 'function', strict: false, ...FUNCTION }] }
   const seen = await same((base) => collect(response(base, { tool_calls: 2, reasoning: 20, ...ODD }, more)))
-  assert.deepEqual(seen.map((event) => event.sequence_number), seen.map((_, place) => place))
+  assert.deepEqual(
+    seen.map((event) => event.sequence_number),
+    seen.map((_, place) => place),
+  )
   const asked = { ...RESPONSE, ...more, simulate: simulate({ tool_calls: 2, reasoning: 20 }) }
   const whole = await same((base) => client(base).responses.stream(asked).finalResponse())
   assert.equal(whole.output.filter((item) => item.type === 'function_call').length, 2)
@@ -126,5 +161,8 @@ test('models', async () => {
   const names = async (base) => (await collect(client(base).models.list())).map((model) => model.id)
   const [all, directly] = [await names(GATEWAY), await names(PROVIDER)]
   assert.ok(directly.length)
-  assert.deepEqual(directly.filter((name) => !all.includes(name)), [])
+  assert.deepEqual(
+    directly.filter((name) => !all.includes(name)),
+    [],
+  )
 })

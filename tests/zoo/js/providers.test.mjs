@@ -53,7 +53,11 @@ async function parts_of(model, more = {}) {
   return settled(parts)
 }
 
-const text_of = (parts) => parts.filter((part) => part.type === 'text-delta').map((part) => part.text).join('')
+const text_of = (parts) =>
+  parts
+    .filter((part) => part.type === 'text-delta')
+    .map((part) => part.text)
+    .join('')
 const count = (parts, type) => parts.filter((part) => part.type === type).length
 
 for (const [name, model] of Object.entries(MODELS)) {

@@ -19,7 +19,8 @@ const apiKey = 'none'
 globalThis.AI_SDK_LOG_WARNINGS = false
 
 const openai = (base) => new OpenAI({ baseURL: `${base}/v1`, apiKey, maxRetries: 0 })
-const parts = async (model) => (await collect(streamText({ model, prompt: QUESTION, maxRetries: 0 }).textStream)).join('')
+const parts = async (model) =>
+  (await collect(streamText({ model, prompt: QUESTION, maxRetries: 0 }).textStream)).join('')
 
 const CLIENTS = {
   'openai chat': (base, wanted) =>
@@ -28,7 +29,9 @@ const CLIENTS = {
     collect(openai(base).responses.create({ model: named('gpt-slow', wanted), input: QUESTION, stream: true })),
   anthropic: (base, wanted) => {
     const sdk = new Anthropic({ baseURL: base, apiKey, maxRetries: 0 })
-    return collect(sdk.messages.create({ model: named('claude-slow', wanted), max_tokens: 500, messages, stream: true }))
+    return collect(
+      sdk.messages.create({ model: named('claude-slow', wanted), max_tokens: 500, messages, stream: true }),
+    )
   },
   genai: async (base, wanted) => {
     const sdk = new GoogleGenAI({ apiKey, httpOptions: { baseUrl: base } })
@@ -69,12 +72,18 @@ describe('silence', { concurrency: true }, () => {
 
   test('there is a heartbeat in it', async () => {
     const heartbeats = { '/v1/chat/completions': ': hb\n', '/v1/messages': 'event: ping\ndata: {"type": "ping"}\n\n' }
-    await Promise.all(Object.entries(heartbeats).map(async ([path, heartbeat]) => {
-      const model = named(path === '/v1/messages' ? 'claude-slow' : 'gpt-slow', SILENT)
-      const body = JSON.stringify({ model, messages, max_tokens: 500, stream: true })
-      const response = await fetch(GATEWAY + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-      const text = await response.text()
-      assert.ok(text.startsWith(heartbeat), JSON.stringify(text.slice(0, 80)))
-    }))
+    await Promise.all(
+      Object.entries(heartbeats).map(async ([path, heartbeat]) => {
+        const model = named(path === '/v1/messages' ? 'claude-slow' : 'gpt-slow', SILENT)
+        const body = JSON.stringify({ model, messages, max_tokens: 500, stream: true })
+        const response = await fetch(GATEWAY + path, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body,
+        })
+        const text = await response.text()
+        assert.ok(text.startsWith(heartbeat), JSON.stringify(text.slice(0, 80)))
+      }),
+    )
   })
 })

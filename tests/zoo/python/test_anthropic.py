@@ -34,7 +34,9 @@ class Anthropic(Zoo):
         self.assertEqual((seen[0]["type"], seen[-1]["type"]), ("message_start", "message_stop"))
 
     def test_whole(self):
-        whole = self.same(lambda base: client(base).messages.create(**ASKED, extra_body={"simulate": simulate()}).model_dump())
+        whole = self.same(
+            lambda base: client(base).messages.create(**ASKED, extra_body={"simulate": simulate()}).model_dump()
+        )
         self.assertEqual(whole["content"], message(GATEWAY, simulate())["content"])
 
     def test_helper_with_tools_and_thinking(self):
@@ -72,7 +74,13 @@ class Anthropic(Zoo):
             self.assertGreaterEqual(len(seen), 8)
 
     def test_refused(self):
-        for status, exception in [(400, anthropic.BadRequestError), (401, anthropic.AuthenticationError), (429, anthropic.RateLimitError), (500, anthropic.InternalServerError), (529, anthropic.InternalServerError)]:
+        for status, exception in [
+            (400, anthropic.BadRequestError),
+            (401, anthropic.AuthenticationError),
+            (429, anthropic.RateLimitError),
+            (500, anthropic.InternalServerError),
+            (529, anthropic.InternalServerError),
+        ]:
             with self.subTest(status):
                 self.fails_alike(lambda base: events(base, simulate(status=status)), exception, status_code=status)
         whole = lambda base: client(base).messages.create(**ASKED, extra_body={"simulate": simulate(status=429)})
@@ -81,7 +89,9 @@ class Anthropic(Zoo):
     def test_refused_by_the_gateway(self):
         for stream in (True, False):
             with self.subTest(stream=stream):
-                ask = lambda base, model, **who: client(base, **who).messages.create(**ASKED | {"model": model}, stream=stream)
+                ask = lambda base, model, **who: client(base, **who).messages.create(
+                    **ASKED | {"model": model}, stream=stream
+                )
                 self.fails(lambda: ask(GATEWAY, "nobody"), anthropic.NotFoundError)
                 self.fails(lambda: ask(LOCKED, "claude-zoo;rate=0", api_key="wrong"), anthropic.AuthenticationError)
                 self.assertTrue(ask(LOCKED, "claude-zoo;rate=0", api_key=KEY))
@@ -102,7 +112,9 @@ class Anthropic(Zoo):
         again = client(GATEWAY, max_retries=2, timeout=1.5).messages
         body = {"simulate": simulate(head_ms=2500)}
         with again.stream(**ASKED | {"model": "claude-again"}, extra_body=body) as stream:
-            self.assertEqual(stream.get_final_message().content[0].text, message(PROVIDER, simulate())["content"][0]["text"])
+            self.assertEqual(
+                stream.get_final_message().content[0].text, message(PROVIDER, simulate())["content"][0]["text"]
+            )
         self.assertEqual(len(streams("claude-again")), 1)
 
     def test_models(self):

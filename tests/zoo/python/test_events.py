@@ -65,7 +65,12 @@ class Events(Zoo):
         self.assertEqual(text_of(first) + text_of(rest), said(tokens=60))
 
     def test_error_in_mid_stream_and_cut(self):
-        for wanted, code in [({"error_after": 9}, "upstream_error"), ({"cut_after": 9}, "upstream_cut"), ({"eof_after": 9}, "upstream_eof"), ({"status": 429}, "upstream_status")]:
+        for wanted, code in [
+            ({"error_after": 9}, "upstream_error"),
+            ({"cut_after": 9}, "upstream_cut"),
+            ({"eof_after": 9}, "upstream_eof"),
+            ({"status": 429}, "upstream_status"),
+        ]:
             with self.subTest(wanted):
                 *_, (name, _, last) = follow(cast(**wanted)["urls"]["events"])
                 self.assertEqual((name, last["reason"], last["code"]), ("end", "failed", code))
@@ -74,7 +79,9 @@ class Events(Zoo):
     def test_stopped(self):
         started = cast(tokens=5000, rate=20)
         follow(started["urls"]["events"], most=3)
-        stop = httpx.delete(f"{GATEWAY}/v1/streams/{started['id']}", headers={"authorization": f"Bearer {started['ticket']}"})
+        stop = httpx.delete(
+            f"{GATEWAY}/v1/streams/{started['id']}", headers={"authorization": f"Bearer {started['ticket']}"}
+        )
         self.assertIn(stop.status_code, (200, 202))
         self.assertEqual(end(started["id"])["reason"], "cancelled")
 
@@ -86,7 +93,9 @@ class Events(Zoo):
     def test_openai_door(self):
         def ask(base):
             body = asked(simulate(comments=3)) | {"stream": True}
-            with httpx.Client(timeout=20) as client, connect_sse(client, "POST", f"{base}/v1/chat/completions", json=body) as source:
+            with httpx.Client(timeout=20) as client, connect_sse(
+                client, "POST", f"{base}/v1/chat/completions", json=body
+            ) as source:
                 return [event.data for event in source.iter_sse()]
 
         self.assertEqual(self.same(ask)[-1], "[DONE]")

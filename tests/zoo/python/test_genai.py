@@ -7,7 +7,13 @@ from google.genai import errors, types
 
 from zoo import GATEWAY, KEY, LOCKED, PROVIDER, QUESTION, Zoo, end, named, simulate, streams
 
-TOOLS = [{"function_declarations": [{"name": "weather", "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}}]}]
+TOOLS = [
+    {
+        "function_declarations": [
+            {"name": "weather", "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}}
+        ]
+    }
+]
 
 
 # A stream breaks off when its client is collected.
@@ -46,6 +52,7 @@ class Genai(Zoo):
 
     def test_both_versions_of_the_path(self):
         for version in ("v1", "v1beta"):
+
             def ask(base):
                 sdk = client(base, api_version=version)
                 stream = sdk.models.generate_content_stream(model=named("gemini-zoo"), contents=QUESTION)
@@ -56,7 +63,9 @@ class Genai(Zoo):
 
     def test_whole(self):
         def ask(base):
-            return shown(client(base).models.generate_content(model="gemini-zoo", contents=QUESTION, config=config(simulate())))
+            return shown(
+                client(base).models.generate_content(model="gemini-zoo", contents=QUESTION, config=config(simulate()))
+            )
 
         self.assertEqual(text_of([self.same(ask)]), text_of(chunks(GATEWAY, simulate())))
 
@@ -81,7 +90,9 @@ class Genai(Zoo):
     def test_async(self):
         async def ask(base):
             sdk = client(base)
-            stream = await sdk.aio.models.generate_content_stream(model="gemini-zoo", contents=QUESTION, config=config(simulate()))
+            stream = await sdk.aio.models.generate_content_stream(
+                model="gemini-zoo", contents=QUESTION, config=config(simulate())
+            )
             return [shown(chunk) async for chunk in stream]
 
         self.same(lambda base: asyncio.run(ask(base)))
@@ -93,7 +104,9 @@ class Genai(Zoo):
         for wanted in (simulate(cut_after=9), simulate(eof_after=9)):
             sdk, seen = client(GATEWAY), []
             with self.assertRaises(errors.APIError) as caught:
-                for chunk in sdk.models.generate_content_stream(model="gemini-zoo", contents=QUESTION, config=config(wanted)):
+                for chunk in sdk.models.generate_content_stream(
+                    model="gemini-zoo", contents=QUESTION, config=config(wanted)
+                ):
                     seen.append(shown(chunk))
             self.assertRegex(caught.exception.message, r"\w+ \w+ \w+")
             self.assertEqual(caught.exception.status, "UNAVAILABLE")

@@ -27,7 +27,9 @@ class Ollama(Zoo):
 
     def test_generate(self):
         def ask(base):
-            return [line.model_dump() for line in client(base).generate(model=named("llama"), prompt=QUESTION, stream=True)]
+            return [
+                line.model_dump() for line in client(base).generate(model=named("llama"), prompt=QUESTION, stream=True)
+            ]
 
         self.assertGreater(len(self.same(ask)), 20)
         self.same(lambda base: client(base).generate(model=named("llama"), prompt=QUESTION).model_dump())
@@ -71,10 +73,13 @@ class Ollama(Zoo):
     def test_refused(self):
         for status in (400, 401, 404, 429, 500):
             with self.subTest(status):
-                self.fails_alike(lambda base: lines(base, named("llama", status=status)), ollama.ResponseError, status_code=status)
+                self.fails_alike(
+                    lambda base: lines(base, named("llama", status=status)), ollama.ResponseError, status_code=status
+                )
 
     def test_refused_by_the_gateway(self):
         for stream in (True, False):
+
             def ask(base, model, key):
                 sdk = client(base, headers={"authorization": f"Bearer {key}"})
                 answer = sdk.chat(model=model, messages=MESSAGES, stream=stream)

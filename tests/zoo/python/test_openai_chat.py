@@ -47,7 +47,9 @@ class OpenaiChat(Zoo):
 
         kinds, whole = self.same(ask)
         self.assertIn("tool_calls.function.arguments.delta", kinds)
-        self.assertEqual([call["function"]["name"] for call in whole["choices"][0]["message"]["tool_calls"]], ["weather"] * 2)
+        self.assertEqual(
+            [call["function"]["name"] for call in whole["choices"][0]["message"]["tool_calls"]], ["weather"] * 2
+        )
 
     def test_reasoning(self):
         seen = self.same(lambda base: chunks(base, simulate(reasoning=20)))
@@ -80,7 +82,9 @@ class OpenaiChat(Zoo):
         for wanted in (simulate(cut_after=9), simulate(eof_after=9)):
             seen = []
             with self.assertRaises(openai.APIError) as caught:
-                for chunk in client(GATEWAY).chat.completions.create(**ASKED, stream=True, extra_body={"simulate": wanted}):
+                for chunk in client(GATEWAY).chat.completions.create(
+                    **ASKED, stream=True, extra_body={"simulate": wanted}
+                ):
                     seen.append(chunk.model_dump())
             self.assertIn(caught.exception.code, ("upstream_cut", "upstream_eof"))
             # What came before it is there.
@@ -88,19 +92,33 @@ class OpenaiChat(Zoo):
             self.assertEqual(len(seen), 9)
 
     def test_refused(self):
-        for status, exception in [(400, openai.BadRequestError), (401, openai.AuthenticationError), (403, openai.PermissionDeniedError), (404, openai.NotFoundError), (429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError)]:
+        for status, exception in [
+            (400, openai.BadRequestError),
+            (401, openai.AuthenticationError),
+            (403, openai.PermissionDeniedError),
+            (404, openai.NotFoundError),
+            (429, openai.RateLimitError),
+            (500, openai.InternalServerError),
+            (503, openai.InternalServerError),
+        ]:
             with self.subTest(status):
                 self.fails_alike(lambda base: chunks(base, simulate(status=status)), exception, status_code=status)
-        whole = lambda base: client(base).chat.completions.create(**ASKED, extra_body={"simulate": simulate(status=429)})
+        whole = lambda base: client(base).chat.completions.create(
+            **ASKED, extra_body={"simulate": simulate(status=429)}
+        )
         self.fails_alike(whole, openai.RateLimitError)
 
     def test_refused_by_the_gateway(self):
         unknown = ASKED | {"model": "nobody"}
         for stream in (True, False):
             with self.subTest(stream=stream):
-                error = self.fails(lambda: client(GATEWAY).chat.completions.create(**unknown, stream=stream), openai.NotFoundError)
+                error = self.fails(
+                    lambda: client(GATEWAY).chat.completions.create(**unknown, stream=stream), openai.NotFoundError
+                )
                 self.assertEqual(error.code, "unknown_model")
-                ask = lambda key: client(LOCKED, api_key=key).chat.completions.create(**ASKED, stream=stream, extra_body={"simulate": simulate()})
+                ask = lambda key: client(LOCKED, api_key=key).chat.completions.create(
+                    **ASKED, stream=stream, extra_body={"simulate": simulate()}
+                )
                 self.fails(lambda: ask("wrong"), openai.AuthenticationError)
                 self.assertTrue(ask(KEY))
         with self.assertRaises(openai.BadRequestError):
@@ -109,7 +127,12 @@ class OpenaiChat(Zoo):
     def test_not_a_stream(self):
         for wanted in ({"content_type": "text/html"}, {"gzip_header": True}, {"redirect": True}):
             with self.subTest(wanted):
-                self.fails(lambda: chunks(GATEWAY, simulate(**wanted)), openai.InternalServerError, status_code=502, code="not_a_stream")
+                self.fails(
+                    lambda: chunks(GATEWAY, simulate(**wanted)),
+                    openai.InternalServerError,
+                    status_code=502,
+                    code="not_a_stream",
+                )
 
     def test_caller_goes_and_the_stream_goes_on(self):
         body = {"simulate": simulate(tokens=60, rate=100)}

@@ -66,12 +66,19 @@ class OpenaiResponses(Zoo):
             self.assertEqual([(event["type"], event["code"]) for event in seen[9:]], [("error", code)], said)
 
     def test_refused(self):
-        for status, exception in [(400, openai.BadRequestError), (401, openai.AuthenticationError), (429, openai.RateLimitError), (500, openai.InternalServerError)]:
+        for status, exception in [
+            (400, openai.BadRequestError),
+            (401, openai.AuthenticationError),
+            (429, openai.RateLimitError),
+            (500, openai.InternalServerError),
+        ]:
             with self.subTest(status):
                 self.fails_alike(lambda base: events(base, simulate(status=status)), exception, status_code=status)
 
     def test_refused_by_the_gateway(self):
-        ask = lambda base, key, model: client(base, api_key=key).responses.create(model=model, input=QUESTION, stream=True)
+        ask = lambda base, key, model: client(base, api_key=key).responses.create(
+            model=model, input=QUESTION, stream=True
+        )
         self.fails(lambda: ask(GATEWAY, "any", "nobody"), openai.NotFoundError, code="unknown_model")
         self.fails(lambda: ask(LOCKED, "wrong", "gpt-responses"), openai.AuthenticationError)
         self.assertTrue(next(ask(LOCKED, KEY, "gpt-responses;rate=0")))

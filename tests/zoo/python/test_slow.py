@@ -25,7 +25,9 @@ CLIENTS = {
 
 
 def helper(base, wanted):
-    with test_openai_chat.client(base).responses.stream(**test_openai_responses.ASKED, extra_body={"simulate": wanted}) as stream:
+    with test_openai_chat.client(base).responses.stream(
+        **test_openai_responses.ASKED, extra_body={"simulate": wanted}
+    ) as stream:
         return stream.get_final_response().model_dump()
 
 
