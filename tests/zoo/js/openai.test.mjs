@@ -9,6 +9,7 @@ import {
   ODD,
   PROVIDER,
   QUESTION,
+  REFUSED_ANSWERS,
   SCHEMA,
   collect,
   end,
@@ -101,7 +102,7 @@ test('what the gateway refuses', async () => {
     await fails(() => asked(KEY, 'nobody'), OpenAI.NotFoundError, { code: 'unknown_model' })
     assert.ok(await asked(KEY, 'gpt-zoo'))
   }
-  for (const wanted of [{ content_type: 'text/html' }, { gzip_header: true }, { redirect: true }]) {
+  for (const wanted of REFUSED_ANSWERS) {
     await fails(() => chat(GATEWAY, wanted), OpenAI.InternalServerError, { status: 502, code: 'not_a_stream' })
   }
 })

@@ -20,6 +20,14 @@ export const named = (model, wanted = {}) =>
 /** Whatever is valid and odd: the smallest pieces, half an emoji each, one very long line. */
 export const ODD = { split: 5, emoji_halves: true, huge_line: 200_000 }
 
+/** What no streaming call can be answered with. */
+export const REFUSED_ANSWERS = [
+  { content_type: 'text/html' },
+  { content_type: 'application/json' },
+  { gzip_header: true },
+  { redirect: true },
+]
+
 export async function collect(stream) {
   const all = []
   for await (const one of await stream) all.push(one)

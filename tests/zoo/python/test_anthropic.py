@@ -4,7 +4,7 @@ import asyncio
 
 import anthropic
 
-from zoo import GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, SCHEMA, Zoo, end, simulate, streams
+from zoo import GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, REFUSED_ANSWERS, SCHEMA, Zoo, end, simulate, streams
 
 TOOLS = [{"name": "weather", "description": "The weather", "input_schema": SCHEMA}]
 ASKED = {"model": "claude-zoo", "max_tokens": 1000, "messages": [{"role": "user", "content": QUESTION}]}
@@ -98,7 +98,7 @@ class Anthropic(Zoo):
                 self.assertTrue(ask(LOCKED, "claude-zoo;rate=0", api_key=None, auth_token=KEY))
 
     def test_not_a_stream(self):
-        for wanted in ({"content_type": "text/html"}, {"gzip_header": True}, {"redirect": True}):
+        for wanted in REFUSED_ANSWERS:
             with self.subTest(wanted):
                 self.fails(lambda: events(GATEWAY, simulate(**wanted)), anthropic.InternalServerError, status_code=502)
 
