@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import Anthropic from '@anthropic-ai/sdk'
 import { createAnthropic } from '@ai-sdk/anthropic'
-import { createGoogle } from '@ai-sdk/google'
+import * as google from '@ai-sdk/google'
 import { createOpenAI } from '@ai-sdk/openai'
 import { Chat } from '@ai-sdk/react'
 import { GoogleGenAI } from '@google/genai'
@@ -12,6 +12,7 @@ import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 import { GATEWAY, PROVIDER, QUESTION, collect, named, plain } from './zoo.mjs'
 
+const create_google = google.createGoogle ?? google.createGoogleGenerativeAI
 /** Two heartbeats are in it. */
 const SILENT = { first_byte_ms: 31_000 }
 const messages = [{ role: 'user', content: QUESTION }]
@@ -47,7 +48,7 @@ const CLIENTS = {
   'ai, anthropic': (base, wanted) =>
     parts(createAnthropic({ baseURL: `${base}/v1`, apiKey })(named('claude-slow', wanted))),
   'ai, google': (base, wanted) =>
-    parts(createGoogle({ baseURL: `${base}/v1beta`, apiKey })(named('gemini-slow', wanted))),
+    parts(create_google({ baseURL: `${base}/v1beta`, apiKey })(named('gemini-slow', wanted))),
 }
 
 /** Without the names that models have here, which say how slow they are. */

@@ -1,7 +1,8 @@
 // What all tests of the zoo share: where everybody is, what is asked for, and the comparison.
 import assert from 'node:assert/strict'
 
-export const { PROVIDER, GATEWAY, LOCKED, KEY } = JSON.parse(process.env.ZOO)
+/** `OLDER` says that these are the majors before. */
+export const { PROVIDER, GATEWAY, LOCKED, KEY, OLDER } = JSON.parse(process.env.ZOO)
 
 export const QUESTION = 'Go on.'
 export const SCHEMA = {
