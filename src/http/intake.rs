@@ -240,7 +240,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, E
 }
 
 fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool) -> Response {
-    let (ticket, expires_at) = ticket(app, grant, cast);
+    let (ticket, expires_at) = ticket(app, grant, cast, true);
     let on = |base: &str| format!("{base}/v1/streams/{}", cast.id());
     let url = on(&bases.http);
     let answer = json!({
@@ -270,9 +270,9 @@ fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool)
 }
 
 /// A ticket for one stream, which lives as long as the stream can, and until when that is.
-pub(super) fn ticket(app: &App, grant: &Grant, cast: &Cast) -> (String, SystemTime) {
+pub(super) fn ticket(app: &App, grant: &Grant, cast: &Cast, may_stop: bool) -> (String, SystemTime) {
     let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
-    app.gate.tickets().issue(&grant.tenant, cast.id(), true, lifetime)
+    app.gate.tickets().issue(&grant.tenant, cast.id(), may_stop, lifetime)
 }
 
 /// Where the caller finds us: what the configuration says, else under the name that it used.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use wtransport::ServerConfig;
 use wtransport::endpoint::endpoint_side::Server;
-use wtransport::quinn::{IdleTimeout, TransportConfig, VarInt};
+use wtransport::quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
 use super::Config;
 use super::certificate::{Certificate, CertificateError};
@@ -147,8 +147,15 @@ fn settings(socket: UdpSocket, certificate: &Certificate) -> Result<ServerConfig
 /// What one session may hold. Small windows towards the client: what does not fit shows that it is behind.
 fn transport() -> TransportConfig {
     const KIB: u32 = 1024;
+    // Peers that can be asked so acknowledge every few packets and not every other one: at 60 packets a second each
+    // acknowledgement costs us a wake.
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(10))
+        .max_ack_delay(Some(Duration::from_millis(50)));
     let mut transport = TransportConfig::default();
     transport
+        .ack_frequency_config(Some(acknowledgements))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))))
         .keep_alive_interval(Some(Duration::from_secs(5)))
         .send_window(u64::from(32 * KIB))

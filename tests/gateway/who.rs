@@ -338,3 +338,39 @@ async fn on_an_open_gateway_a_callers_jwt_is_the_providers_too() {
     let post = Call::post(r#"{"request":{"model":"m"}}"#).bearer("eyJhbGciOiJSUzI1NiJ9.e30.c2ln");
     assert_eq!(gateway.send(&post).await.status, 201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_can_be_made_for_who_only_watches() {
+    let provider = Provider::with(Script::says(text("a").bytes).ends(Ending::Hang)).await;
+    let mut config = config(Journal::Memory, &provider.base_url());
+    config.auth.keys = ["one", "two"]
+        .map(|key| key::Config { name: key.into(), sha256: Digest::of(key), tenant: key.into() })
+        .into();
+    let gateway = Gateway::start(config);
+    let start = Call::post(json!({ "id": "mine", "request": { "model": "m", "messages": [1] } }).to_string());
+    assert_eq!(gateway.send(&start.bearer("one")).await.status, 201);
+    let ask = |key: &str, wanted: &Value| {
+        Call::new(http::Method::POST, "/v1/tickets").with_body(wanted.to_string()).bearer(key)
+    };
+    let made = gateway.send(&ask("one", &json!({ "stream": "mine", "ttl_s": 60 }))).await;
+    assert_eq!(made.status, 201);
+    let watching = made.json().await["ticket"].as_str().unwrap().to_owned();
+    let stopping =
+        gateway.send(&ask("one", &json!({ "stream": "mine", "can": ["watch", "stop"] }))).await.json().await;
+    let stopping = stopping["ticket"].as_str().unwrap();
+    assert_eq!(gateway.send(&Call::get("/v1/streams/mine").bearer(&watching)).await.status, 200);
+    let stop = Call::delete("/v1/streams/mine");
+    assert_eq!(gateway.send(&stop.clone().bearer(&watching)).await.error().await, (403, "forbidden".into()));
+    for (key, wanted, refused) in [
+        ("two", json!({ "stream": "mine" }), (404, "not_found")),
+        (&*watching, json!({ "stream": "mine" }), (403, "forbidden")),
+        ("one", json!({ "stream": "mine", "ttl_s": 0 }), (400, "invalid_field")),
+        ("one", json!({ "stream": "mine", "can": ["fly"] }), (400, "invalid_field")),
+        ("one", json!({}), (400, "invalid_field")),
+        ("one", json!("mine"), (400, "invalid_field")),
+    ] {
+        let (status, code) = gateway.send(&ask(key, &wanted)).await.error().await;
+        assert_eq!((status, &*code), refused, "{wanted}");
+    }
+    assert_eq!(gateway.send(&stop.bearer(stopping)).await.status, 202);
+}

@@ -27,9 +27,14 @@ pub(super) async fn hand_on(
     is_listed: bool,
 ) -> Result<Response, Error> {
     let query = call::own_query(uri.query().unwrap_or_default()).map(|query| format!("?{query}"));
+    let path = match uri.path().strip_prefix("/v1/models") {
+        // What it has is told under both, by all of its kind under this one.
+        Some(behind) if door == Door::Gemini && method == Method::GET => format!("/v1beta/models{behind}"),
+        _ => door.path(uri.path()),
+    };
     let call = Call {
         method,
-        path: door.path(uri.path()) + &query.unwrap_or_default(),
+        path: path + &query.unwrap_or_default(),
         dialect: door.dialect(),
         model,
         passed: call::passed_with_types(app, headers),

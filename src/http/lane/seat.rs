@@ -227,9 +227,9 @@ impl Drop for Seat {
 
 /// Returns when the viewer hangs up. What it says is not for us: it has asked for everything that it gets.
 pub(super) async fn hung_up(stream: Arc<TcpStream>) {
-    let mut unheard = [0; 512];
     while stream.readable().await.is_ok() {
-        match stream.try_read(&mut unheard) {
+        // Not kept while waiting: there is one of these for every viewer.
+        match stream.try_read(&mut [0; 512]) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
