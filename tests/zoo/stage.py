@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# Where the packages are: here, or in older/.
+PACKAGES = Path.cwd()
 BINARY = os.environ["TOKENCAST_BIN"]
 NODE = os.environ["NODE"]
 
@@ -119,7 +122,10 @@ def plays(words):
             yield [sys.executable, "-W", "ignore::ResourceWarning", "-m", "unittest", "-q", path.stem], HERE / "python"
     if js := chosen("js/*.test.mjs"):
         options = ["--test", "--test-concurrency=4", "--test-timeout=120000", "--test-reporter=spec"]
-        yield [NODE, *options, *map(str, js)], HERE
+        # Node looks for packages beside the file.
+        if PACKAGES != HERE:
+            shutil.copytree(HERE / "js", PACKAGES / "js", dirs_exist_ok=True)
+        yield [NODE, *options, *(str(PACKAGES / "js" / path.name) for path in js)], PACKAGES
 
 
 def main():
@@ -135,6 +141,7 @@ def main():
                 "GATEWAY": stage.gateway("gateway", provider),
                 "LOCKED": stage.gateway("locked", provider, auth),
                 "KEY": key,
+                "OLDER": PACKAGES != HERE,
             }
             environment = stage.environment | {"ZOO": json.dumps(where), "NODE": NODE, "PYTHONDONTWRITEBYTECODE": "1"}
             running = []

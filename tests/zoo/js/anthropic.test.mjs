@@ -9,6 +9,7 @@ import {
   ODD,
   PROVIDER,
   QUESTION,
+  REFUSED_ANSWERS,
   SCHEMA,
   collect,
   end,
@@ -92,7 +93,7 @@ test('what the gateway refuses', async () => {
     await fails(() => asked(KEY, 'nobody'), Anthropic.NotFoundError, { status: 404 })
     assert.ok(await asked(KEY, 'claude-zoo'))
   }
-  for (const wanted of [{ content_type: 'text/html' }, { gzip_header: true }, { redirect: true }]) {
+  for (const wanted of REFUSED_ANSWERS) {
     await fails(() => start(GATEWAY, wanted), Anthropic.InternalServerError, { status: 502 })
   }
 })

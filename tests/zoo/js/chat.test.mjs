@@ -72,6 +72,17 @@ test('an answer, and another one', async () => {
   for (const answer of [chat.messages[1], chat.messages[3]]) assert.equal(text_of(answer), await said())
 })
 
+test('an answer of Anthropic', async () => {
+  const chat = tab({}, { body: { model: named('claude-chat', { reasoning: 10 }) } })
+  await chat.sendMessage({ text: QUESTION })
+  await chat.sendMessage({ text: 'And then?' })
+  assert.deepEqual([chat.status, chat.errors], ['ready', []])
+  for (const answer of [chat.messages[1], chat.messages[3]]) {
+    assert.equal(text_of(answer), await said({ reasoning: 10 }))
+    assert.ok(parts_of(answer, 'reasoning')[0].text)
+  }
+})
+
 test('reasoning, and usage as metadata', async () => {
   const chat = tab({ reasoning: 20 })
   await chat.sendMessage({ text: QUESTION })

@@ -6,8 +6,10 @@ import {
   GATEWAY,
   KEY,
   LOCKED,
+  OLDER,
   PROVIDER,
   QUESTION,
+  REFUSED_ANSWERS,
   collect,
   end,
   fails,
@@ -82,15 +84,19 @@ test('a chat', async () => {
 })
 
 test('an error in mid-stream', async () => {
-  await fails_alike((base) => chunks(base, { error_after: 9 }), ApiError)
+  const failing = (base) => chunks(base, { error_after: 9 })
+  // The major before does not see it.
+  if (OLDER) await same(failing)
+  else await fails_alike(failing, ApiError)
 })
 
 test('an upstream that breaks off is an error', async () => {
   const all = await chunks(PROVIDER)
   for (const wanted of [{ cut_after: 9 }, { eof_after: 9 }]) {
     const { seen, error } = await until_it_fails(start(GATEWAY, wanted))
-    assert.ok(error instanceof ApiError, error.stack)
-    assert.match(error.message, /UNAVAILABLE/)
+    // The major before makes a chunk without candidates of it, and sees that the body breaks off.
+    if (OLDER) assert.deepEqual([seen.pop().candidates, error.message], [undefined, 'terminated'])
+    else assert.ok(error instanceof ApiError && /UNAVAILABLE/.test(error.message), error.stack)
     assert.deepEqual(plain(seen.map(shown)), plain(all.slice(0, 9)))
   }
 })
@@ -109,7 +115,7 @@ test('what the gateway refuses', async () => {
     await fails(() => locked(KEY, 'nobody'), ApiError, { status: 404 })
     assert.ok(await locked(KEY, 'gemini-zoo'))
   }
-  for (const wanted of [{ content_type: 'text/html' }, { gzip_header: true }, { redirect: true }]) {
+  for (const wanted of REFUSED_ANSWERS) {
     await fails(() => start(GATEWAY, wanted), ApiError, { status: 502 })
   }
 })

@@ -7,8 +7,10 @@ import {
   KEY,
   LOCKED,
   ODD,
+  OLDER,
   PROVIDER,
   QUESTION,
+  REFUSED_ANSWERS,
   SCHEMA,
   collect,
   end,
@@ -59,7 +61,10 @@ test('chat: odd and valid', async () => {
 
 test('an error in mid-stream', async () => {
   await fails_alike((base) => collect(chat(base, { error_after: 9 })), OpenAI.APIError)
-  await fails_alike((base) => collect(response(base, { error_after: 9 })), OpenAI.APIError)
+  const failing = (base) => collect(response(base, { error_after: 9 }))
+  // The major before gives it as an event.
+  if (OLDER) assert.match(JSON.stringify(await same(failing)), /"type":"error"/)
+  else await fails_alike(failing, OpenAI.APIError)
 })
 
 test('an upstream that breaks off is an error', async () => {
@@ -72,8 +77,12 @@ test('an upstream that breaks off is an error', async () => {
       [{ eof_after: 9 }, 'upstream_eof'],
     ]) {
       const { seen, error } = await until_it_fails(start(GATEWAY, wanted))
-      assert.ok(error instanceof OpenAI.APIError, error.stack)
-      assert.equal(error.code, code)
+      if (OLDER && start === response) {
+        assert.equal(seen.pop().code, code)
+      } else {
+        assert.ok(error instanceof OpenAI.APIError, error.stack)
+        assert.equal(error.code, code)
+      }
       assert.deepEqual(seen, plain(whole.slice(0, 9)))
     }
   }
@@ -101,7 +110,7 @@ test('what the gateway refuses', async () => {
     await fails(() => asked(KEY, 'nobody'), OpenAI.NotFoundError, { code: 'unknown_model' })
     assert.ok(await asked(KEY, 'gpt-zoo'))
   }
-  for (const wanted of [{ content_type: 'text/html' }, { gzip_header: true }, { redirect: true }]) {
+  for (const wanted of REFUSED_ANSWERS) {
     await fails(() => chat(GATEWAY, wanted), OpenAI.InternalServerError, { status: 502, code: 'not_a_stream' })
   }
 })

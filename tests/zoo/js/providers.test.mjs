@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createAnthropic } from '@ai-sdk/anthropic'
-import { createGoogle } from '@ai-sdk/google'
+import * as google from '@ai-sdk/google'
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { APICallError, generateText, jsonSchema, streamText, tool } from 'ai'
 import { GATEWAY, KEY, LOCKED, PROVIDER, QUESTION, SCHEMA, fails, fails_alike, named, plain, same } from './zoo.mjs'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
+// As it is called now, and in the major before.
+const create_google = google.createGoogle ?? google.createGoogleGenerativeAI
 const tools = { weather: tool({ description: 'The weather', inputSchema: jsonSchema(SCHEMA) }) }
 
 /** Each as its documentation has it, with only the base URL changed. */
@@ -22,7 +24,7 @@ const MODELS = {
   anthropic: (base, wanted, apiKey = 'none') =>
     createAnthropic({ baseURL: `${base}/v1`, apiKey })(named('claude-zoo', wanted)),
   google: (base, wanted, apiKey = 'none') =>
-    createGoogle({ baseURL: `${base}/v1beta`, apiKey })(named('gemini-zoo', wanted)),
+    create_google({ baseURL: `${base}/v1beta`, apiKey })(named('gemini-zoo', wanted)),
 }
 
 /** Ids that the SDK draws for itself, by the order in which they come; dates and head fields are left out. */
@@ -44,7 +46,7 @@ async function parts_of(model, more = {}) {
   const result = streamText({ model, prompt: QUESTION, maxRetries: 0, onError() {}, ...more })
   const shown = (error) => (error instanceof Error ? { name: error.name, message: error.message } : error)
   try {
-    for await (const part of result.stream) {
+    for await (const part of result.stream ?? result.fullStream) {
       parts.push(part.type === 'error' ? { ...part, error: shown(part.error) } : part)
     }
   } catch (error) {

@@ -1,7 +1,8 @@
 // What all tests of the zoo share: where everybody is, what is asked for, and the comparison.
 import assert from 'node:assert/strict'
 
-export const { PROVIDER, GATEWAY, LOCKED, KEY } = JSON.parse(process.env.ZOO)
+/** `OLDER` says that these are the majors before. */
+export const { PROVIDER, GATEWAY, LOCKED, KEY, OLDER } = JSON.parse(process.env.ZOO)
 
 export const QUESTION = 'Go on.'
 export const SCHEMA = {
@@ -19,6 +20,14 @@ export const named = (model, wanted = {}) =>
 
 /** Whatever is valid and odd: the smallest pieces, half an emoji each, one very long line. */
 export const ODD = { split: 5, emoji_halves: true, huge_line: 200_000 }
+
+/** What no streaming call can be answered with. */
+export const REFUSED_ANSWERS = [
+  { content_type: 'text/html' },
+  { content_type: 'application/json' },
+  { gzip_header: true },
+  { redirect: true },
+]
 
 export async function collect(stream) {
   const all = []

@@ -4,7 +4,7 @@ import asyncio
 
 import anthropic
 
-from zoo import GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, SCHEMA, Zoo, end, simulate, streams
+from zoo import GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, REFUSED_ANSWERS, SCHEMA, Zoo, end, simulate, streams
 
 TOOLS = [{"name": "weather", "description": "The weather", "input_schema": SCHEMA}]
 ASKED = {"model": "claude-zoo", "max_tokens": 1000, "messages": [{"role": "user", "content": QUESTION}]}
@@ -37,7 +37,8 @@ class Anthropic(Zoo):
         whole = self.same(
             lambda base: client(base).messages.create(**ASKED, extra_body={"simulate": simulate()}).model_dump()
         )
-        self.assertEqual(whole["content"], message(GATEWAY, simulate())["content"])
+        [told] = message(GATEWAY, simulate())["content"]
+        self.assertEqual(whole["content"][0]["text"], told["text"])
 
     def test_helper_with_tools_and_thinking(self):
         whole = self.same(lambda base: message(base, simulate(tool_calls=2, reasoning=20), tools=TOOLS))
@@ -79,7 +80,7 @@ class Anthropic(Zoo):
             (401, anthropic.AuthenticationError),
             (429, anthropic.RateLimitError),
             (500, anthropic.InternalServerError),
-            (529, anthropic.InternalServerError),
+            (529, anthropic.APIStatusError),
         ]:
             with self.subTest(status):
                 self.fails_alike(lambda base: events(base, simulate(status=status)), exception, status_code=status)
@@ -98,7 +99,7 @@ class Anthropic(Zoo):
                 self.assertTrue(ask(LOCKED, "claude-zoo;rate=0", api_key=None, auth_token=KEY))
 
     def test_not_a_stream(self):
-        for wanted in ({"content_type": "text/html"}, {"gzip_header": True}, {"redirect": True}):
+        for wanted in REFUSED_ANSWERS:
             with self.subTest(wanted):
                 self.fails(lambda: events(GATEWAY, simulate(**wanted)), anthropic.InternalServerError, status_code=502)
 

@@ -5,7 +5,7 @@ import asyncio
 from google import genai
 from google.genai import errors, types
 
-from zoo import GATEWAY, KEY, LOCKED, PROVIDER, QUESTION, Zoo, end, named, simulate, streams
+from zoo import GATEWAY, KEY, LOCKED, PROVIDER, QUESTION, REFUSED_ANSWERS, Zoo, end, named, simulate, streams
 
 TOOLS = [
     {
@@ -133,7 +133,7 @@ class Genai(Zoo):
         self.assertTrue(whole(LOCKED, named("gemini-zoo"), KEY))
 
     def test_not_a_stream(self):
-        for wanted in ({"content_type": "text/html"}, {"gzip_header": True}, {"redirect": True}):
+        for wanted in REFUSED_ANSWERS:
             with self.subTest(wanted):
                 self.fails(lambda: chunks(GATEWAY, simulate(**wanted)), errors.ServerError, code=502)
 

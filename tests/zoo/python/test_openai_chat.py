@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import openai
 
-from zoo import GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, SCHEMA, Zoo, end, simulate, streams
+from zoo import GATEWAY, KEY, LOCKED, ODD, PROVIDER, QUESTION, REFUSED_ANSWERS, SCHEMA, Zoo, end, simulate, streams
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": SCHEMA}}]
 ASKED = {"model": "gpt-zoo", "messages": [{"role": "user", "content": QUESTION}]}
@@ -125,7 +125,7 @@ class OpenaiChat(Zoo):
             client(GATEWAY).post("/chat/completions", body=[1], cast_to=object)
 
     def test_not_a_stream(self):
-        for wanted in ({"content_type": "text/html"}, {"gzip_header": True}, {"redirect": True}):
+        for wanted in REFUSED_ANSWERS:
             with self.subTest(wanted):
                 self.fails(
                     lambda: chunks(GATEWAY, simulate(**wanted)),
@@ -151,6 +151,21 @@ class OpenaiChat(Zoo):
         seen = [chunk.model_dump() for chunk in again.chat.completions.create(**asked, stream=True, extra_body=body)]
         self.assertEqual(text_of(seen), text_of(chunks(GATEWAY, simulate())))
         self.assertEqual(len(streams("gpt-again")), 1)
+
+    def test_idempotency_key(self):
+        asked = ASKED | {"model": "gpt-once", "extra_headers": {"Idempotency-Key": "zoo-once"}}
+
+        def ask(wanted):
+            body = {"simulate": wanted}
+            return [
+                chunk.model_dump()
+                for chunk in client(GATEWAY).chat.completions.create(**asked, stream=True, extra_body=body)
+            ]
+
+        self.assertEqual(ask(simulate()), ask(simulate()))
+        self.assertEqual(len(streams("gpt-once")), 1)
+        error = self.fails(lambda: ask(simulate(seed=8)), openai.UnprocessableEntityError)
+        self.assertEqual(error.code, "idempotency_mismatch")
 
     def test_models(self):
         names = [model.id for model in client(GATEWAY).models.list()]

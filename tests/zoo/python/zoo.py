@@ -29,6 +29,14 @@ def named(model, **wanted):
 # Whatever is valid and odd: the smallest pieces, half an emoji each, one very long line.
 ODD = {"split": 5, "emoji_halves": True, "huge_line": 200000}
 
+# What no streaming call can be answered with.
+REFUSED_ANSWERS = [
+    {"content_type": "text/html"},
+    {"content_type": "application/json"},
+    {"gzip_header": True},
+    {"redirect": True},
+]
+
 
 def fetch(path, method="GET"):
     headers = {"accept": "application/json"}
