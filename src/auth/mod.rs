@@ -117,6 +117,17 @@ impl Gate {
         self.keys.is_empty()
     }
 
+    /// Whether a credential opens this gateway, whatever else it may be.
+    pub fn is_ours(&self, credential: &str) -> bool {
+        self.keys.contains_key(&Digest::of(credential)) || self.tickets.check(credential).is_ok()
+    }
+
+    /// Whether there is anybody to be kept apart.
+    pub fn has_several_tenants(&self) -> bool {
+        let mut tenants = self.keys.values();
+        tenants.next().is_some_and(|first| tenants.any(|other| other != first))
+    }
+
     pub fn tickets(&self) -> &Tickets {
         &self.tickets
     }

@@ -42,17 +42,25 @@ pub(crate) enum ForwardError {
     NoPath,
     #[error("the provider cannot be reached: {0}")]
     Unreachable(String),
-    #[error("the provider did not answer within upstream.first_byte_s")]
+    #[error("the provider did not answer within upstream.total_s")]
     Silent,
 }
 
 pub(crate) type Forwarding<'a> = Pin<Box<dyn Future<Output = Result<Answer, ForwardError>> + Send + 'a>>;
 
+/// A provider, as far as others have to know it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) name: String,
+    pub(crate) dialect: &'static str,
+    pub(crate) takes_callers_key: bool,
+}
+
 /// Whoever knows the providers.
 pub(crate) trait Forward: std::fmt::Debug + Send + Sync {
     fn forward(&self, call: Call) -> Forwarding<'_>;
-    /// Asks every provider of a dialect, or of any.
-    fn providers(&self, dialect: Option<&str>) -> Vec<(String, &'static str)>;
+    /// All providers, in the order of the configuration.
+    fn providers(&self) -> Vec<Known>;
     /// Who serves a model, and what it speaks: the provider of that name, if there is one, else the first one.
     fn serving(&self, provider: Option<&str>, model: &str) -> Result<(String, &'static str), AskError>;
     /// The same call to the provider of that name.

@@ -19,7 +19,7 @@ use super::App;
 use super::error::Error;
 use super::gate::{self, Granted};
 use super::place;
-use crate::auth::Grant;
+use crate::auth::{Credential, Grant};
 use crate::cast::Cast;
 use crate::cast::hub::order::{Ask, CREDENTIALS, Order, Started};
 use crate::cast::id::Id;
@@ -221,7 +221,9 @@ pub(super) fn credentials(app: &App, headers: &HeaderMap) -> Vec<(String, Secret
     }
     let found = CREDENTIALS.iter().filter_map(|name| {
         let value = headers.get(*name)?.to_str().ok()?;
-        Some(((*name).to_owned(), SecretString::from(value)))
+        let bare = Credential::bearer_of(value).unwrap_or(value);
+        // What opens this gateway is nobody else's, wherever it stands.
+        (!app.gate.is_ours(bare)).then(|| ((*name).to_owned(), SecretString::from(value)))
     });
     found.collect()
 }

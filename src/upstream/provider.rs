@@ -11,6 +11,7 @@ use tracing::{Instrument, info_span};
 use url::Url;
 use wildmatch::WildMatch;
 
+use super::proxy::secrets;
 use super::{Limits, run};
 use crate::cast::Producer;
 use crate::cast::coalesce;
@@ -168,6 +169,10 @@ impl Provider {
         !path.contains("..") && self.proxy_paths.iter().any(|glob| glob.matches(path))
     }
 
+    pub(super) fn takes_callers_key(&self) -> bool {
+        self.credentials == Credentials::Caller
+    }
+
     pub(super) fn serves(&self, model: &str) -> bool {
         self.models.iter().any(|glob| glob.matches(model))
     }
@@ -298,14 +303,14 @@ impl Call {
         request
     }
 
-    /// The text without the credentials that this call was made with.
+    /// The keys that this call was made with.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        secrets(&self.headers)
+    }
+
+    /// The text without them.
     pub(super) fn scrub(&self, text: &str) -> String {
-        let credentials = self.headers.iter().filter(|(name, _)| CREDENTIALS.contains(&&**name));
-        credentials.fold(text.to_owned(), |text, (_, value)| {
-            let whole = value.expose_secret();
-            let key = whole.split_once(' ').map_or(whole, |(_, key)| key).trim();
-            if key.is_empty() { text } else { text.replace(key, "[redacted]") }
-        })
+        self.secrets().into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
     }
 }
 

@@ -125,6 +125,9 @@ impl<'a> Reader<'a> {
             let message = format!("{}: {}", said(status), self.refused(response).await);
             return Err(self.because(Why::UpstreamStatus, &message));
         }
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+            return Err(Outcome::because(Why::NotAStream, said(status)));
+        }
         let encoding = text(response.headers(), CONTENT_ENCODING);
         if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
             let message =
@@ -142,7 +145,7 @@ impl<'a> Reader<'a> {
             self.cast.describe(content_type);
         }
         if self.call.wants_head {
-            let headers = handed_on(response.headers());
+            let headers = handed_on(response.headers(), &self.call.secrets());
             self.cast.answered(Head { status: status.as_u16(), headers, refusal: None });
         }
         Ok(response)
@@ -249,13 +252,18 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        let _ = timeout(ERROR_WITHIN, read).await;
+        let is_whole = timeout(ERROR_WITHIN, read).await.is_ok() && body.len() < ERROR_BYTES_MAX;
         body.truncate(ERROR_BYTES_MAX);
         // In this order: half a key would not be found.
         let message = self.call.scrub(&message_in(&body)).chars().take(MESSAGE_CHARS_MAX).collect();
-        if self.call.wants_head {
+        // What is half or packed nobody could read.
+        if self.call.wants_head && is_whole && !headers.contains_key(CONTENT_ENCODING) {
             let refusal = self.call.scrub(&String::from_utf8_lossy(&body)).into();
-            self.cast.answered(Head { status, headers: handed_on(&headers), refusal: Some(refusal) });
+            self.cast.answered(Head {
+                status,
+                headers: handed_on(&headers, &self.call.secrets()),
+                refusal: Some(refusal),
+            });
         }
         message
     }

@@ -88,12 +88,20 @@ async fn what_is_no_stream_goes_there_and_back() {
     let embed = json!({ "model": "m", "input": "x" });
     assert_eq!(gateway.send(&asks("/v1/embeddings", &embed)).await.status, 200);
     assert_eq!(gateway.send(&asks("/api/embed", &embed)).await.status, 200);
-    for path in ["/v1/files", "/v1/fine_tuning/jobs", "/v1/responses/../files", "/api/pull", "/elsewhere"] {
-        assert_eq!(
-            gateway.send(&asks(path, &embed)).await.error().await,
-            (404, "not_found".into()),
-            "{path}"
-        );
+    for path in [
+        "/v1/files",
+        "/v1/fine_tuning/jobs",
+        "/v1/responses/../files",
+        "/v1/models/%2e%2e/files",
+        "/v1/models/.%2E/%2e./admin",
+        "/v1/models/a%2f..%2f..",
+        "/v1/models//files",
+        "/v1beta/models/%252e%252e",
+        "/v1beta/models/%2e%2e/%2e%2e/admin:streamGenerateContent?alt=sse",
+        "/api/pull",
+        "/elsewhere",
+    ] {
+        assert_eq!(gateway.send(&asks(path, &embed)).await.status, 404, "{path}");
     }
 }
 
@@ -154,7 +162,7 @@ async fn what_does_not_complete_says_so_and_breaks_off() {
     provider.plays("half", Script::says(format!("{begun}data: {{\"cho")).ends(Ending::Cut));
     over_http(async |protocol, journal| {
         let gateway = Gateway::before(&provider, journal);
-        for (model, close) in [("m", ""), ("half", "data: {\"cho\n\n")] {
+        for (model, close) in [("m", ""), ("half", "")] {
             let mut reply = chat(model).send(protocol, gateway.http).await;
             let (bytes, over) = reply.body.whole().await;
             assert_eq!(over, Over::Broken);
@@ -266,4 +274,116 @@ async fn the_models_of_all_providers_are_one_list() {
     let names: Vec<&str> =
         listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert_eq!(names, ["m", "slow", "cut", "refused"]);
+}
+
+const PROVIDERS_KEY: &str = "sk-of-the-provider";
+
+fn with_keys(config: &mut Config) {
+    config.auth.keys = [("ours", "t"), ("theirs", "u")]
+        .map(|(key, tenant)| key::Config { name: key.into(), sha256: Digest::of(key), tenant: tenant.into() })
+        .into();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_of_ours_reaches_a_provider_wherever_it_stands() {
+    let provider = Provider::with(Script::new("200 OK", "application/json").write("{}")).await;
+    let mut config = every_family(&provider);
+    with_keys(&mut config);
+    for provider in &mut config.providers {
+        provider.credentials = tokencast::upstream::provider::Credentials::Caller;
+    }
+    let gateway = Gateway::start(config);
+    let plain = |path: &str| asks(path, &json!({ "model": "m" })).header("tokencast-key", "ours");
+    for (name, value) in
+        [("authorization", "Bearer theirs"), ("authorization", "Bearer ours"), ("x-api-key", "ours")]
+    {
+        let refused = gateway.send(&plain(CHAT).header(name, value)).await;
+        assert_eq!(refused.status, 401, "{name}: {value}: it has no key of the provider's");
+    }
+    assert!(provider.calls().is_empty());
+    assert_eq!(gateway.send(&plain(CHAT).header("authorization", "Bearer sk-caller")).await.status, 200);
+    assert!(provider.calls()[0].head.contains("authorization: Bearer sk-caller"));
+    let by_query = "/v1beta/models/m:generateContent?key=AIza&tick%65t=a.b.c&k%65y=ours&x=1";
+    assert_eq!(gateway.send(&plain(by_query)).await.status, 200);
+    let head = &provider.calls()[1].head;
+    assert!(head.starts_with("POST /v1beta/models/m:generateContent?x=1 "), "{head}");
+    assert!(head.contains("x-goog-api-key: AIza") && !head.contains("ours"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_says_of_its_key_and_for_its_own_name_stays_here() {
+    let said = format!(r#"{{"error":{{"message":"bad key Bearer {PROVIDERS_KEY}"}}}}"#);
+    let script = Script::new("401 Unauthorized", "application/json")
+        .header("x-echo", &format!("Bearer {PROVIDERS_KEY}"))
+        .header("access-control-allow-origin", "*")
+        .header("tokencast-ticket", "theirs")
+        .write(&said);
+    let provider = Provider::with(script).await;
+    let mut config = every_family(&provider);
+    config.providers[0].api_key_env = Some("KEY".into());
+    let gateway = Gateway::start_with(&config, &[("KEY", PROVIDERS_KEY)]);
+    for is_streaming in [false, true] {
+        let mut reply = gateway.send(&asks(CHAT, &json!({ "model": "m", "stream": is_streaming }))).await;
+        assert_eq!(reply.status, 401);
+        assert!(!format!("{:?}", reply.headers).contains(PROVIDERS_KEY));
+        assert_eq!((reply.header("access-control-allow-origin"), reply.header("x-echo")), (None, None));
+        assert_ne!(reply.header("tokencast-ticket"), Some("theirs"));
+        let (body, _) = reply.body.whole().await;
+        let body = String::from_utf8(body).unwrap();
+        assert!(!body.contains(PROVIDERS_KEY) && body.contains("[redacted]"), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_no_sdk_could_read_is_an_error_that_it_can() {
+    let provider = Provider::start().await;
+    provider.plays("m", Script::new("200 OK", "text/html").write("<html>"));
+    provider.plays("empty", Script::new("200 OK", "application/json"));
+    provider.plays("stream", Script::says(text("a").bytes).write(DONE));
+    provider.plays("error", Script::new("200 OK", "application/json").write(r#"{"error":{"message":"no"}}"#));
+    provider.plays(
+        "elsewhere",
+        Script::new("307 Temporary Redirect", "text/plain").header("location", "http://127.0.0.1:9/"),
+    );
+    let gateway = Gateway::before(&provider, Journal::Memory);
+    for model in ["m", "empty", "stream", "error", "elsewhere"] {
+        let reply = gateway.send(&asks(CHAT, &json!({ "model": model }))).await;
+        assert_eq!(reply.header("location"), None);
+        assert_eq!(reply.error().await, (502, "unreadable_answer".into()), "{model}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_of_one_tenant_is_nobodys_for_another() {
+    let created = json!({ "type": "response.created", "sequence_number": 0, "response": { "id": "resp_1" } });
+    let script = Script::says(format!("event: response.created\ndata: {created}\n\n")).ends(Ending::Hang);
+    let provider = Provider::with(script).await;
+    let mut config = every_family(&provider);
+    with_keys(&mut config);
+    let gateway = Gateway::start(config);
+    let start = asks("/v1/responses", &json!({ "model": "m", "stream": true, "input": "x" })).bearer("ours");
+    let mut reply = gateway.send(&start).await;
+    assert_eq!(reply.status, 200);
+    reply.body.chunk().await.expect("an event");
+    let at = |method: http::Method, behind: &str| Call::new(method, format!("/v1/responses/resp_1{behind}"));
+    let calls = provider.calls().len();
+    for (method, behind) in [
+        (http::Method::GET, ""),
+        (http::Method::DELETE, ""),
+        (http::Method::POST, "/cancel"),
+        (http::Method::GET, "/input_items"),
+    ] {
+        let refused = gateway.send(&at(method.clone(), behind).bearer("theirs")).await;
+        assert_eq!(refused.error().await, (404, "not_found".into()), "{method} {behind}");
+    }
+    assert_eq!(provider.calls().len(), calls, "the provider was asked");
+    let known = gateway.send(&at(http::Method::GET, "").bearer("ours")).await.json().await;
+    assert_eq!(known["id"], "resp_1");
+    let cancelled = gateway.send(&at(http::Method::POST, "/cancel").bearer("ours")).await.json().await;
+    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!(
+        gateway.send(&at(http::Method::DELETE, "").bearer("ours")).await.json().await["deleted"],
+        true
+    );
+    assert_eq!(gateway.send(&at(http::Method::GET, "").bearer("ours")).await.error().await.0, 404);
 }

@@ -182,7 +182,7 @@ async fn chat(
         path: None,
         request: to_raw_value(&request).expect("plain data is JSON"),
         ask_usage: true,
-        passed: call::passed(app, headers),
+        passed: call::passed(app, headers, ""),
         dialect: None,
         query: None,
         wants_head: false,

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use memchr::memmem;
 
 use super::again::Serving;
 use super::proxy::hand_back;
@@ -117,23 +118,29 @@ pub(super) fn follow(
     }
     let body = Body::from_stream(async_stream::stream! {
         let mut flushed = viewing::flushes(link.as_ref());
-        let mut is_whole = true;
+        let mut held = Held::default();
         let why = loop {
             match viewer.next().await {
                 Step::Batch { bytes, .. } => {
-                    is_whole = bytes.ends_with(b"\n");
-                    flushed = viewing::flushes(link.as_ref());
-                    yield Ok(bytes);
+                    let ready = held.push(door, bytes);
+                    if !ready.is_empty() {
+                        flushed = viewing::flushes(link.as_ref());
+                        yield Ok(ready);
+                    }
                 }
                 Step::Heartbeat => yield Ok(Bytes::from_static(door.heartbeat().unwrap_or_default())),
                 Step::End { end, .. } => {
                     serving.done();
                     // What the provider has said itself is said as it said it: SDKs go on behind such an error.
                     if end.is_completed() || end.why == Why::UpstreamError {
+                        if !held.rest.is_empty() {
+                            yield Ok(held.rest);
+                        }
                         return;
                     }
                     flushed = viewing::flushes(link.as_ref());
-                    yield Ok(fault::last_words(door, &end, is_whole).into());
+                    // Half an event is none, and would be an error of its own to whoever reads it.
+                    yield Ok(fault::last_words(door, &end, held.number).into());
                     break end.why.reason();
                 }
                 Step::Bye(bye) => break bye.code,
@@ -143,4 +150,76 @@ pub(super) fn follow(
         yield Err(io::Error::other(why));
     });
     body.into_response()
+}
+
+/// What is not handed out yet: an event that has only begun, which may be the last thing that the provider says.
+#[derive(Debug, Default)]
+struct Held {
+    rest: Bytes,
+    /// The last `sequence_number` of a response.
+    number: Option<u64>,
+}
+
+impl Held {
+    /// Whole events out of what was held and what has come.
+    fn push(&mut self, door: Door, bytes: Bytes) -> Bytes {
+        let mut all = match self.rest.is_empty() {
+            true => bytes,
+            false => [&*std::mem::take(&mut self.rest), &*bytes].concat().into(),
+        };
+        let ends: &[&[u8]] = match door {
+            Door::OllamaChat | Door::OllamaGenerate => &[b"\n"],
+            _ => &[b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"],
+        };
+        let end = ends.iter().filter_map(|end| Some(memmem::rfind(&all, end)? + end.len())).max();
+        self.rest = all.split_off(end.unwrap_or(0));
+        if door == Door::Responses {
+            self.number = number(&all).or(self.number);
+        }
+        all
+    }
+}
+
+fn number(events: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"\"sequence_number\":";
+    let behind = events.get(memmem::rfind(events, NAME)? + NAME.len()..)?.trim_ascii_start();
+    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&behind[..digits]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_events_are_handed_out() {
+        for door in [Door::Chat, Door::OllamaChat] {
+            let end = if door == Door::Chat { "\n\n" } else { "\n" };
+            let body = format!("data: 1{end}data: 22{end}data: 3");
+            for cut in 0..body.len() {
+                let mut held = Held::default();
+                let mut out = Vec::new();
+                for part in [&body[..cut], &body[cut..]] {
+                    out.extend_from_slice(&held.push(door, Bytes::copy_from_slice(part.as_bytes())));
+                }
+                assert_eq!(
+                    (&*out, &*held.rest),
+                    (format!("data: 1{end}data: 22{end}").as_bytes(), &b"data: 3"[..]),
+                    "{cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_the_last_event_is_known() {
+        let mut held = Held::default();
+        held.push(
+            Door::Responses,
+            Bytes::from_static(b"data: {\"sequence_number\": 7}\n\ndata: {\"sequence_number\":8}\n\nda"),
+        );
+        assert_eq!(held.number, Some(8));
+        held.push(Door::Responses, Bytes::from_static(b"ta: {}\n\n"));
+        assert_eq!(held.number, Some(8));
+    }
 }

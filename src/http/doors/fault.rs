@@ -45,26 +45,24 @@ pub(super) fn body(door: Door, status: StatusCode, code: &str, message: &str) ->
     }
 }
 
-/// The last words of a stream that did not complete. What stands before them may end within a line.
-pub(super) fn last_words(door: Door, end: &End, is_whole: bool) -> Vec<u8> {
+/// The last words of a stream that did not complete, behind the event of that number.
+pub(super) fn last_words(door: Door, end: &End, number: Option<u64>) -> Vec<u8> {
     let (reason, code) = end.why.wire();
     let code = code.unwrap_or(reason);
     let message = end.message.clone().unwrap_or_else(|| format!("the stream ended: {reason}/{code}"));
     let status = StatusCode::BAD_GATEWAY;
-    let close = if is_whole { "" } else { "\n\n" };
     let words = match door {
-        Door::Chat | Door::Completions => format!("{close}data: {}\n\n", body(door, status, code, &message)),
+        Door::Chat | Door::Completions => format!("data: {}\n\n", body(door, status, code, &message)),
         Door::Responses => {
-            let error = json!({ "type": "error", "code": code, "message": message, "param": null });
-            format!("{close}event: error\ndata: {error}\n\n")
+            let number = number.map_or(0, |number| number + 1);
+            let error = json!({
+                "type": "error", "sequence_number": number, "code": code, "message": message, "param": null
+            });
+            format!("event: error\ndata: {error}\n\n")
         }
-        Door::Messages => format!("{close}event: error\ndata: {}\n\n", body(door, status, code, &message)),
-        Door::Gemini => {
-            format!("{}data: {}\r\n\r\n", close.replace('\n', "\r\n"), body(door, status, code, &message))
-        }
-        Door::OllamaChat | Door::OllamaGenerate => {
-            format!("{}{}\n", if is_whole { "" } else { "\n" }, body(door, status, code, &message))
-        }
+        Door::Messages => format!("event: error\ndata: {}\n\n", body(door, status, code, &message)),
+        Door::Gemini => format!("data: {}\r\n\r\n", body(door, status, code, &message)),
+        Door::OllamaChat | Door::OllamaGenerate => format!("{}\n", body(door, status, code, &message)),
     };
     words.into_bytes()
 }

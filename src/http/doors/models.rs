@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use super::{Door, call, fault, proxy};
-use crate::edge::forward::Call;
+use crate::edge::forward::{Call, Known};
 use crate::http::App;
 use crate::http::error::Error;
 use crate::http::gate::Granted;
@@ -44,8 +44,17 @@ pub(super) async fn list(
 /// The models of all providers in OpenAI's shape, in the order of the configuration; each name once.
 async fn all(app: &App, headers: &HeaderMap) -> Value {
     let mut asked = JoinSet::new();
-    for (place, (name, dialect)) in app.forward.providers(None).into_iter().enumerate() {
-        let (app, passed) = (app.clone(), call::passed(app, headers));
+    let passed = call::passed(app, headers, "");
+    // A key of the caller's is for one provider, and it does not say for which: the first that takes such a one.
+    let mut is_taken = false;
+    for (place, Known { name, dialect, takes_callers_key }) in app.forward.providers().into_iter().enumerate()
+    {
+        let is_theirs = takes_callers_key && !is_taken && dialect == "openai";
+        is_taken |= is_theirs;
+        if takes_callers_key && !is_theirs {
+            continue;
+        }
+        let (app, passed) = (app.clone(), passed.clone());
         asked.spawn(async move {
             let found = timeout(WITHIN, ask(&app, &name, dialect, passed)).await;
             (place, name, found.ok().flatten().unwrap_or_default())

@@ -5,14 +5,21 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
+use serde_json::value::RawValue;
+use tokio_stream::StreamExt;
 
 use super::{Door, call, fault};
-use crate::dialect::splice::top_level_string;
+use crate::cast::hub::order::Refused;
+use crate::dialect::splice::{top_level, top_level_string};
 use crate::edge::forward::{Answer, Call};
 use crate::http::App;
 use crate::http::error::{self, Error};
 use crate::http::gate::Granted;
 use crate::http::intake;
+
+/// An answer that is no stream is looked at before it goes on.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Hands a call on, and the answer back.
 #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
@@ -26,7 +33,18 @@ pub(super) async fn hand_on(
     body: Bytes,
     is_listed: bool,
 ) -> Result<Response, Error> {
-    let query = call::own_query(uri.query().unwrap_or_default()).map(|query| format!("?{query}"));
+    if method != Method::GET && app.hub.draining().is_cancelled() {
+        return Err(Refused::Draining.into());
+    }
+    if !is_plain(uri.path()) {
+        return Err(Error::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "this path leads nowhere: write it without dots",
+        ));
+    }
+    let asked = uri.query().unwrap_or_default();
+    let query = call::own_query(asked).map(|query| format!("?{query}"));
     let path = match uri.path().strip_prefix("/v1/models") {
         // What it has is told under both, by all of its kind under this one.
         Some(behind) if door == Door::Gemini && method == Method::GET => format!("/v1beta/models{behind}"),
@@ -37,19 +55,60 @@ pub(super) async fn hand_on(
         path: path + &query.unwrap_or_default(),
         dialect: door.dialect(),
         model,
-        passed: call::passed_with_types(app, headers),
+        passed: call::passed_with_types(app, headers, asked),
         body,
         is_listed,
     };
-    app.forward.forward(call).await.map(respond).map_err(Error::from)
+    let answer = app.forward.forward(call).await?;
+    respond(answer, is_listed).await
 }
 
-pub(super) fn respond(answer: Answer) -> Response {
-    let Answer { status, headers, body } = answer;
+/// Whether every part of a path is what it says, for whoever reads it.
+fn is_plain(path: &str) -> bool {
+    path.split('/').skip(1).all(|part| {
+        let part = percent_decode_str(part).decode_utf8_lossy();
+        !part.is_empty() && part != "." && part != ".." && !part.contains(['/', '\\', '%'])
+    })
+}
+
+/// The provider's answer. What an SDK waits for is JSON: anything else would be an exception that nobody understands.
+async fn respond(answer: Answer, is_listed: bool) -> Result<Response, Error> {
+    let Answer { status, headers, mut body } = answer;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = (status, Body::from_stream(body)).into_response();
+    let unreadable = |what: String| {
+        Error::new(StatusCode::BAD_GATEWAY, "unreadable_answer", format!("{what}: check its base_url"))
+    };
+    if status.is_redirection() {
+        return Err(unreadable(format!("the provider answered {status}, and redirects are not followed")));
+    }
+    let is_packed = headers.iter().any(|(name, _)| name == "content-encoding");
+    let body = if is_listed || !status.is_success() || is_packed {
+        Body::from_stream(body)
+    } else {
+        let mut whole = Vec::new();
+        while let Some(chunk) = body.next().await {
+            whole.extend_from_slice(
+                &chunk.map_err(|error| unreadable(format!("the provider's answer broke off: {error}")))?,
+            );
+            if whole.len() > ANSWER_BYTES_MAX {
+                return Err(unreadable(format!(
+                    "the provider's answer is larger than {ANSWER_BYTES_MAX} bytes"
+                )));
+            }
+        }
+        let said = serde_json::from_slice::<&RawValue>(&whole);
+        let said =
+            said.map_err(|_| unreadable("the provider answered with something that is no JSON".into()))?;
+        if let Some(error) =
+            top_level(said.get(), "error").filter(|error| !matches!(&**error, "null" | "false"))
+        {
+            return Err(unreadable(format!("the provider answered 200 with an error, {error}")));
+        }
+        Body::from(whole)
+    };
+    let mut response = (status, body).into_response();
     hand_back(&headers, response.headers_mut());
-    response
+    Ok(response)
 }
 
 /// Header fields of the provider's answer.
@@ -80,6 +139,10 @@ pub(super) async fn listed(
     let hand_on = async {
         let Granted(grant) = granted?;
         grant.start()?;
+        // The provider knows one key for all tenants.
+        if uri.path().starts_with("/v1/responses/") && app.gate.has_several_tenants() {
+            return Err(Error::new(StatusCode::NOT_FOUND, "not_found", "there is no such response here"));
+        }
         let body = intake::read(&app, &headers, body).await?;
         let model = std::str::from_utf8(&body).ok().and_then(|body| top_level_string(body, "model"));
         hand_on(&app, door, method, &uri, &headers, model, body, true).await
