@@ -100,6 +100,8 @@ pub(super) fn found<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Vec<Confi
         variable(preset.key)?;
         let url = preset.url.and_then(&variable).map(|url| match url.contains("://") {
             true => format!("{}{}", url.trim_end_matches('/'), preset.behind),
+            // As Ollama's own clients read it.
+            false if !url.contains(':') => format!("http://{url}:11434{}", preset.behind),
             false => format!("http://{url}{}", preset.behind),
         });
         Some(Config {
@@ -144,7 +146,9 @@ mod tests {
             ]),
             ["anthropic https://api.anthropic.com/ claude-*", "openai http://x/v1 *"]
         );
-        assert_eq!(names(&[("OLLAMA_HOST", "127.0.0.1:11434")]), ["ollama http://127.0.0.1:11434/ *"]);
+        for host in ["127.0.0.1:11434", "127.0.0.1", "http://127.0.0.1:11434"] {
+            assert_eq!(names(&[("OLLAMA_HOST", host)]), ["ollama http://127.0.0.1:11434/ *"]);
+        }
         assert!(names(&[("AZURE_OPENAI_API_KEY", "k")]).is_empty(), "without its address it is nowhere");
         assert_eq!(
             names(&[("AZURE_OPENAI_API_KEY", "k"), ("AZURE_OPENAI_ENDPOINT", "https://x.openai.azure.com/")]),

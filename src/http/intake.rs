@@ -266,9 +266,14 @@ fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool)
         headers.insert(header::LOCATION, location);
     }
     if replayed {
-        headers.insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
+        mark_replayed(headers);
     }
     response
+}
+
+/// Says that nothing was started: the stream was there.
+pub(super) fn mark_replayed(headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
 }
 
 /// A ticket for one stream, which lives as long as the stream can, and until when that is.

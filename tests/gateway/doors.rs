@@ -88,6 +88,8 @@ async fn what_is_no_stream_goes_there_and_back() {
     let embed = json!({ "model": "m", "input": "x" });
     assert_eq!(gateway.send(&asks("/v1/embeddings", &embed)).await.status, 200);
     assert_eq!(gateway.send(&asks("/api/embed", &embed)).await.status, 200);
+    assert_eq!(gateway.send(&asks("/v1/messages/count_tokens", &embed)).await.status, 200);
+    assert!(provider.calls().pop().unwrap().head.starts_with("POST /v1/messages/count_tokens "));
     for path in [
         "/v1/files",
         "/v1/fine_tuning/jobs",
@@ -256,6 +258,7 @@ async fn one_key_is_one_call_at_a_door_too() {
     gateway.has_ended(&first).await;
     let mut again = gateway.send(&call).await;
     assert_eq!(again.header("tokencast-stream-id"), Some(&*first));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!(again.body.whole().await.1, Over::Clean);
     assert_eq!(provider.calls().len(), 1);
 }

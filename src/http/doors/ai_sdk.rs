@@ -201,7 +201,11 @@ async fn chat(
     if !replayed {
         app.chats.note(&cast);
     }
-    ui::follow(app, grant, cast, 0, link).await
+    let mut response = ui::follow(app, grant, cast, 0, link).await?;
+    if replayed {
+        intake::mark_replayed(response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// `GET /api/chat/{x}/stream`: a stream by its id with `startIndex`, else the one that runs in a chat.

@@ -35,9 +35,8 @@ pub(super) async fn stream(
 ) -> Result<Response, Error> {
     // Who waits is a viewer, too.
     let _waiting = cast.attach();
-    // A stream of an earlier process, or one that has ended, has no head any more: its bytes are there.
-    let head = if cast.end().is_some_and(|end| end.blocks > 0) { None } else { cast.head().await };
-    let Some(head) = head else {
+    let Some(head) = cast.head().await else {
+        // A stream of an earlier process has no head any more: its bytes are there.
         if let Some(end) = cast.end().filter(|end| end.blocks == 0 && !end.is_completed()) {
             serving.done();
             return Err(Error::empty(&end));

@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::{Door, again, answer, fault, proxy};
-use crate::cast::Cast;
 use crate::cast::hub::order::{Ask, Order, Started};
 use crate::crypto::fingerprint;
 use crate::dialect::splice::top_level_string;
@@ -83,8 +82,8 @@ async fn call(
     let path = door.path(path);
     let this = again::call(door, &grant, headers, &path, &body);
     let known = again::is_claimed(headers).then(|| app.again.claim(&this)).flatten();
-    let cast: Cast = match known {
-        Some(cast) => cast,
+    let Started { cast, replayed } = match known {
+        Some(cast) => Started { cast, replayed: true },
         None => {
             let fingerprint = fingerprint(&[&body, b"", path.as_bytes()]);
             let ask = Ask {
@@ -107,12 +106,15 @@ async fn call(
                 ttl: None,
                 cancel_after: None,
             };
-            let Started { cast, .. } = app.hub.start(order).await?;
-            cast
+            app.hub.start(order).await?
         }
     };
     let serving = app.again.serve(this, cast.clone());
-    answer::stream(app, door, &grant, cast, serving, link).await
+    let mut response = answer::stream(app, door, &grant, cast, serving, link).await?;
+    if replayed {
+        intake::mark_replayed(response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// The model that a path names before what is to be done with it, as Gemini's do.

@@ -133,6 +133,7 @@ pub(super) async fn listed(
     let door = match uri.path() {
         path if path.starts_with("/v1beta/") => Door::Gemini,
         path if path.starts_with("/api/") => Door::OllamaChat,
+        path if path.starts_with("/v1/messages/") => Door::Messages,
         path if !path.starts_with("/v1/") => return error::not_found().into_response(),
         _ => Door::of(&headers),
     };
