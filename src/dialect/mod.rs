@@ -15,6 +15,7 @@ mod openai_responses;
 mod shown;
 pub mod splice;
 pub mod sse;
+mod told;
 
 use std::fmt::Debug;
 

@@ -5,8 +5,9 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::json::{self, Any, Joint, Leaf, Text, shape};
+use super::told::Told;
 use super::{Dialect, Verdict, fault};
-use crate::cast::event::{Event, Prose, Usage};
+use crate::cast::event::{Event, Prose};
 
 /// Tool calls that get events.
 const TOOL_CALLS_MAX: u32 = 256;
@@ -52,12 +53,11 @@ shape! {
 /// What has to be remembered of one body to understand its next block.
 #[derive(Debug, Default)]
 pub(super) struct Ollama {
-    introduced: bool,
+    told: Told,
     text: Joint,
     reasoning: Joint,
     /// Tool calls so far, each of which has its place in their order as its index.
     tool_calls: u32,
-    usage: Option<Usage>,
     end: Option<End>,
 }
 
@@ -69,12 +69,7 @@ enum End {
 
 impl Ollama {
     fn line(&mut self, line: &Line<'_>, events: &mut Vec<Event>) {
-        if !self.introduced
-            && let Some(model) = json::string(line.model)
-        {
-            self.introduced = true;
-            events.push(Event::Meta { model: Some(model), upstream_id: None });
-        }
+        self.told.introduce(line.model, None, events);
         let message = &line.message.0;
         self.say(Prose::Reasoning, Text::of(message.thinking).or_else(|| Text::of(line.thinking)), events);
         self.say(Prose::Text, Text::of(message.content).or_else(|| Text::of(line.response)), events);
@@ -88,15 +83,8 @@ impl Ollama {
                 events.push(Event::Finish { choice: 0, reason });
             }
         }
-        let last = self.usage.unwrap_or_default();
-        let usage = Usage {
-            input: json::number(line.prompt_eval_count).or(last.input),
-            output: json::number(line.eval_count).or(last.output),
-        };
-        if usage != last {
-            self.usage = Some(usage);
-            events.push(Event::Usage(usage));
-        }
+        let (input, output) = (json::number(line.prompt_eval_count), json::number(line.eval_count));
+        self.told.usage(input, output, events);
     }
 
     fn say(&mut self, kind: Prose, text: Option<Text<'_>>, events: &mut Vec<Event>) {

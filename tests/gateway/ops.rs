@@ -20,9 +20,9 @@ async fn ops(addr: std::net::SocketAddr, path: &str) -> (u16, String) {
     (reply.status, String::from_utf8(bytes).unwrap())
 }
 
-/// The names of all metrics, as the one file that may name them describes them.
+/// The names of all metrics, as the one module that may name them describes them.
 fn described() -> BTreeSet<String> {
-    let source = include_str!("../../src/telemetry.rs");
+    let source = include_str!("../../src/telemetry/mod.rs");
     let names = source.split("describe_").skip(1).filter_map(|rest| rest.split('"').nth(1));
     names.filter(|name| name.starts_with("tokencast_")).map(str::to_owned).collect()
 }

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use self::block::Block;
 use self::chunk::{Chunk, Message, Start};
 use super::json::{self, Leaf, Text};
+use super::told::Told;
 use super::{Dialect, Verdict, fault, sse};
-use crate::cast::event::{Event, Usage};
+use crate::cast::event::Event;
 
 /// Content blocks of one message that are told apart. Those beyond get no events.
 const BLOCKS_MAX: usize = 4096;
@@ -23,10 +24,9 @@ const BLOCKS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Anthropic {
     begun: bool,
-    introduced: bool,
+    told: Told,
     blocks: BTreeMap<u32, Block>,
     calls: u32,
-    usage: Option<Usage>,
     finished: bool,
     end: Option<End>,
 }
@@ -69,11 +69,7 @@ impl Anthropic {
     fn message(&mut self, message: Leaf<'_>, events: &mut Vec<Event>) {
         let message =
             message.and_then(|message| json::object::<Message<'_>>(message.get())).unwrap_or_default();
-        let (model, upstream_id) = (json::string(message.model), json::string(message.id));
-        if !self.introduced && (model.is_some() || upstream_id.is_some()) {
-            self.introduced = true;
-            events.push(Event::Meta { model, upstream_id });
-        }
+        self.told.introduce(message.model, message.id, events);
         self.usage(message.usage, events);
     }
 
@@ -126,15 +122,7 @@ impl Anthropic {
         let Some(said) = usage.and_then(|usage| json::object::<chunk::Usage<'_>>(usage.get())) else {
             return;
         };
-        let last = self.usage.unwrap_or_default();
-        let usage = Usage {
-            input: json::number(said.input_tokens).or(last.input),
-            output: json::number(said.output_tokens).or(last.output),
-        };
-        if usage != last {
-            self.usage = Some(usage);
-            events.push(Event::Usage(usage));
-        }
+        self.told.usage(json::number(said.input_tokens), json::number(said.output_tokens), events);
     }
 
     /// Says what the blocks still hold back, because nothing more is read of them.

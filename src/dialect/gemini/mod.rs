@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use self::candidate::Candidate;
 use self::chunk::{Chunk, PromptFeedback};
 use super::json::{self, Leaf};
+use super::told::Told;
 use super::{Dialect, Verdict, fault, sse};
-use crate::cast::event::{Event, Prose, Usage};
+use crate::cast::event::{Event, Prose};
 
 /// Candidates of one answer that are told apart; the rest get no events. Google allows eight.
 const CANDIDATES_MAX: usize = 128;
@@ -25,22 +26,14 @@ const CANDIDATES_MAX: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Gemini {
     begun: bool,
-    introduced: bool,
+    told: Told,
     candidates: BTreeMap<u32, Candidate>,
-    usage: Option<Usage>,
     failed: Option<String>,
 }
 
 impl Gemini {
     fn chunk(&mut self, chunk: &Chunk<'_>, events: &mut Vec<Event>) {
-        if !self.introduced {
-            let model = json::string(chunk.model);
-            let upstream_id = json::string(chunk.id);
-            if model.is_some() || upstream_id.is_some() {
-                self.introduced = true;
-                events.push(Event::Meta { model, upstream_id });
-            }
-        }
+        self.told.introduce(chunk.model, chunk.id, events);
         for candidate in &chunk.candidates.0 {
             // Of the first one some servers leave it out.
             let number = match candidate.index {
@@ -55,11 +48,8 @@ impl Gemini {
             }
         }
         self.blocked(chunk.prompt_feedback, events);
-        if let Some(usage) = usage(chunk.usage, self.usage.unwrap_or_default())
-            && self.usage != Some(usage)
-        {
-            self.usage = Some(usage);
-            events.push(Event::Usage(usage));
+        if let Some((input, output)) = usage(chunk.usage) {
+            self.told.usage(input, output, events);
         }
     }
 
@@ -140,10 +130,9 @@ fn bare(block: &[u8]) -> Cow<'_, str> {
     if block.starts_with(b"{") { String::from_utf8_lossy(block) } else { Cow::Borrowed("") }
 }
 
-/// The counts of a chunk, each of which says how many there are so far. What the model was given by tools is input,
-/// and what it thought is output: together they are Google's `totalTokenCount`. Of input or output that is left
-/// out there is still as much as in `last`.
-fn usage(usage: Leaf<'_>, last: Usage) -> Option<Usage> {
+/// The counts of input and output of a chunk, each of which says how many there are so far. What the model was given by
+/// tools is input, and what it thought is output: together they are Google's `totalTokenCount`.
+fn usage(usage: Leaf<'_>) -> Option<(Option<u64>, Option<u64>)> {
     let usage = json::object::<chunk::Usage<'_>>(usage?.get())?;
     let sum = |a: Leaf<'_>, b: Leaf<'_>| {
         let counts = [a, b].map(json::number::<u64>);
@@ -151,8 +140,7 @@ fn usage(usage: Leaf<'_>, last: Usage) -> Option<Usage> {
     };
     let input = sum(usage.prompt, usage.tool_use_prompt);
     let output = sum(usage.candidates, usage.thoughts);
-    (input.is_some() || output.is_some())
-        .then(|| Usage { input: input.or(last.input), output: output.or(last.output) })
+    Some((input, output))
 }
 
 #[cfg(test)]

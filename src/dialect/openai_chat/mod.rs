@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use self::choice::Choice;
 use self::chunk::{Chunk, Groq};
 use super::json::{self, Text};
+use super::told::Told;
 use super::{Dialect, Verdict, fault, sse};
-use crate::cast::event::{Event, Usage};
+use crate::cast::event::Event;
 
 /// Choices of one answer that are told apart; OpenAI allows as many. Those of a higher rank get no events.
 const CHOICES_MAX: usize = 128;
@@ -23,9 +24,8 @@ const CHOICES_MAX: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct OpenAiChat {
     begun: bool,
-    introduced: bool,
+    told: Told,
     choices: BTreeMap<u32, Choice>,
-    usage: Option<Usage>,
     end: Option<End>,
 }
 
@@ -41,14 +41,7 @@ impl OpenAiChat {
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, events: &mut Vec<Event>) {
-        if !self.introduced {
-            let model = json::string(chunk.model);
-            let upstream_id = json::string(chunk.id);
-            if model.is_some() || upstream_id.is_some() {
-                self.introduced = true;
-                events.push(Event::Meta { model, upstream_id });
-            }
-        }
+        self.told.introduce(chunk.model, chunk.id, events);
         for choice in &chunk.choices.0 {
             let number = match choice.index {
                 None => 0,
@@ -61,11 +54,8 @@ impl OpenAiChat {
                 self.choices.entry(number).or_insert_with(|| Choice::new(number)).read(choice, events);
             }
         }
-        if let Some(usage) = usage(chunk, self.usage.unwrap_or_default())
-            && self.usage != Some(usage)
-        {
-            self.usage = Some(usage);
-            events.push(Event::Usage(usage));
+        if let Some((input, output)) = usage(chunk) {
+            self.told.usage(input, output, events);
         }
     }
 
@@ -113,15 +103,14 @@ impl Dialect for OpenAiChat {
     }
 }
 
-/// The chunk's usage, wherever it stands. A count that it leaves out is still what it was in `last`.
-fn usage(chunk: &Chunk<'_>, last: Usage) -> Option<Usage> {
+/// The chunk's counts of input and output, wherever they stand.
+fn usage(chunk: &Chunk<'_>) -> Option<(Option<u64>, Option<u64>)> {
     let groq = || json::object::<Groq<'_>>(chunk.x_groq?.get())?.usage;
     let choice = || chunk.choices.0.iter().rev().find_map(|choice| choice.usage);
     let usage = json::object::<chunk::Usage<'_>>(chunk.usage.or_else(groq).or_else(choice)?.get())?;
     let input = json::number(usage.prompt_tokens).or_else(|| json::number(usage.input_tokens));
     let output = json::number(usage.completion_tokens).or_else(|| json::number(usage.output_tokens));
-    (input.is_some() || output.is_some())
-        .then(|| Usage { input: input.or(last.input), output: output.or(last.output) })
+    Some((input, output))
 }
 
 /// The error that a message holds, as code and message. It is one if it has an `error` that JavaScript would

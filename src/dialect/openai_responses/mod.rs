@@ -15,16 +15,16 @@ use self::chunk::{Chunk, Response};
 use self::item::Channel;
 use self::items::{Items, Mark, Said};
 use super::json::{self, Leaf, Text};
+use super::told::Told;
 use super::{Dialect, Verdict, fault, sse};
-use crate::cast::event::{Event, Usage};
+use crate::cast::event::Event;
 
 /// What has to be remembered of one body to understand its next block.
 #[derive(Debug, Default)]
 pub(super) struct OpenAiResponses {
     begun: bool,
-    introduced: bool,
+    told: Told,
     items: Items,
-    usage: Option<Usage>,
     end: Option<End>,
 }
 
@@ -94,11 +94,7 @@ impl OpenAiResponses {
 
     fn response(&mut self, kind: &str, response: &str, events: &mut Vec<Event>) {
         let Some(response) = json::object::<Response<'_>>(response) else { return };
-        let (model, upstream_id) = (json::string(response.model), json::string(response.id));
-        if !self.introduced && (model.is_some() || upstream_id.is_some()) {
-            self.introduced = true;
-            events.push(Event::Meta { model, upstream_id });
-        }
+        self.told.introduce(response.model, response.id, events);
         let outcome = Outcome::told(kind, &response);
         if outcome.is_some() {
             self.items.output(&response.output.0, events);
@@ -133,15 +129,7 @@ impl OpenAiResponses {
         let Some(said) = usage.and_then(|usage| json::object::<chunk::Usage<'_>>(usage.get())) else {
             return;
         };
-        let last = self.usage.unwrap_or_default();
-        let usage = Usage {
-            input: json::number(said.input_tokens).or(last.input),
-            output: json::number(said.output_tokens).or(last.output),
-        };
-        if usage != last {
-            self.usage = Some(usage);
-            events.push(Event::Usage(usage));
-        }
+        self.told.usage(json::number(said.input_tokens), json::number(said.output_tokens), events);
     }
 
     fn fail(&mut self, (code, message): (Option<String>, String), events: &mut Vec<Event>) {
