@@ -291,6 +291,45 @@ async fn the_answer_to_a_tools_result_goes_on_with_its_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chat_goes_to_a_provider_of_any_family() {
+    for (family, path, asked, script) in [
+        (
+            "gemini",
+            "/v1beta/models/m:streamGenerateContent?alt=sse",
+            json!({ "contents": [{ "role": "user", "parts": [{ "text": "hi" }] }] }),
+            Script::says(
+                r#"data: {"candidates":[{"content":{"parts":[{"text":"Hello"}]},"finishReason":"STOP"}]}
+
+"#,
+            ),
+        ),
+        (
+            "ollama",
+            "/api/chat",
+            json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "stream": true }),
+            Script::new("200 OK", "application/x-ndjson")
+                .write("{\"message\":{\"content\":\"Hello\"},\"done\":true,\"done_reason\":\"stop\"}\n"),
+        ),
+    ] {
+        let provider = Provider::with(script).await;
+        let mut config = config(Journal::Memory, &provider.base_url());
+        let root = provider.base_url().trim_end_matches("/v1").to_owned();
+        let only = json!({ "name": family, "dialect": family, "base_url": root, "models": ["*"] });
+        config.providers = vec![serde_json::from_value(only).unwrap()];
+        let gateway = Gateway::start(config);
+        let mut reply = gateway.send(&chat("c", "m")).await;
+        assert_eq!(reply.status, 200, "{family}");
+        let chunks = whole(&mut reply).await;
+        let said: String = chunks.iter().filter_map(|chunk| chunk["delta"].as_str()).collect();
+        assert_eq!(said, "Hello", "{family}");
+        assert_eq!(chunks.last().unwrap()["type"], "finish", "{family}");
+        let called = provider.calls().pop().unwrap();
+        assert!(called.head.starts_with(&format!("POST {path} ")), "{family}: {}", called.head);
+        assert_eq!(serde_json::from_slice::<Value>(&called.body).unwrap(), asked, "{family}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_says_who_answers() {
     let provider = Provider::with(Script::says(text("a").bytes).write(DONE)).await;
     let mut config = config(Journal::Memory, &provider.base_url());

@@ -91,6 +91,57 @@ fn a_talk_for_anthropic() {
 }
 
 #[test]
+fn a_talk_for_gemini() {
+    let text = |text: &str| json!({ "text": text });
+    let inline = |kind: &str, data: &str| json!({ "inlineData": { "mimeType": kind, "data": data } });
+    let call = |name: &str, args: Value| json!({ "functionCall": { "name": name, "args": args } });
+    let result =
+        |name: &str, response: Value| json!({ "functionResponse": { "name": name, "response": response } });
+    let wanted = json!({ "model": "m", "systemInstruction": { "parts": [text("Be brief.")] }, "contents": [
+        { "role": "user", "parts": [
+            text("What is this?"),
+            inline("image/png", "iVBORw0KGgo="),
+            { "fileData": { "mimeType": "image/jpeg", "fileUri": "https://x.example/a.jpg" } },
+            inline("application/pdf", "JVBERi0="),
+        ] },
+        { "role": "model", "parts": [
+            text("Let me "), text("look."),
+            call("search", json!({ "q": 1 })), call("now", json!({ "input": "{" })), call("search", json!({})),
+        ] },
+        { "role": "user", "parts": [
+            result("search", json!({ "output": r#"{"found":["a"]}"# })),
+            result("now", json!({ "error": "no JSON" })),
+            result("search", json!({ "error": DENIED })),
+        ] },
+        { "role": "model", "parts": [text("A picture.")] },
+        { "role": "user", "parts": [text("Thanks")] },
+    ] });
+    assert_eq!(request("gemini", "m", &talk()).unwrap(), wanted);
+}
+
+#[test]
+fn a_talk_for_ollama() {
+    let mut talk = talk();
+    // It takes images, and takes them only as they are.
+    talk[1].parts.retain(|part| part["type"] != "file" || part["url"] == PNG);
+    let call = |name: &str, arguments: Value| json!({ "function": { "name": name, "arguments": arguments } });
+    let result = |name: &str, text: &str| json!({ "role": "tool", "tool_name": name, "content": text });
+    let calls =
+        [call("search", json!({ "q": 1 })), call("now", json!({ "input": "{" })), call("search", json!({}))];
+    let wanted = json!({ "model": "m", "stream": true, "messages": [
+        { "role": "system", "content": "Be brief." },
+        { "role": "user", "content": "What is this?", "images": ["iVBORw0KGgo="] },
+        { "role": "assistant", "content": "Let me look.", "tool_calls": calls },
+        result("search", r#"{"found":["a"]}"#),
+        result("now", "no JSON"),
+        result("search", DENIED),
+        { "role": "assistant", "content": "A picture." },
+        { "role": "user", "content": "Thanks" },
+    ] });
+    assert_eq!(request("ollama", "m", &talk).unwrap(), wanted);
+}
+
+#[test]
 fn older_messages_have_their_text_in_content() {
     let old = messages(json!([{ "role": "user", "content": "hi" }]));
     let wanted = json!([{ "role": "user", "content": "hi" }]);
@@ -113,6 +164,10 @@ fn what_cannot_be_sent_is_said() {
     check("openai", user(zip.clone()), "application/zip");
     check("anthropic", user(zip), "application/zip");
     let raw = json!({ "type": "file", "mediaType": "image/png", "url": "data:image/png,a" });
-    check("anthropic", user(raw), "base64");
-    check("gemini", user(json!({ "type": "text", "text": "a" })), "not yet to gemini");
+    check("anthropic", user(raw.clone()), "base64");
+    check("gemini", user(raw), "base64");
+    let picture = json!({ "type": "file", "mediaType": "image/png", "url": "https://x.example/a.png" });
+    check("ollama", user(picture), "each as a data URL");
+    let local = json!({ "type": "file", "mediaType": "image/png", "url": "file:///etc/passwd" });
+    check("openai", user(local), "starts with data:");
 }
