@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Config;
-use crate::dialect::Family;
 
 const ROTATE_S_MAX: u64 = 6 * 86_400;
 
@@ -134,12 +133,11 @@ impl Config {
         );
         let ai_sdk = &self.ai_sdk;
         if let Some(name) = &ai_sdk.provider {
-            let found = self.providers.iter().find(|provider| provider.name == *name);
             check(
-                found.is_some_and(|provider| matches!(provider.dialect, Family::Openai | Family::Anthropic)),
+                self.providers.iter().any(|provider| provider.name == *name),
                 "ai_sdk.provider",
                 name,
-                "write the name of one of the [[providers]] whose dialect is openai or anthropic",
+                "write the name of one of the [[providers]]",
             );
         }
         check(

@@ -316,6 +316,7 @@ async fn a_chat_goes_to_a_provider_of_any_family() {
         let root = provider.base_url().trim_end_matches("/v1").to_owned();
         let only = json!({ "name": family, "dialect": family, "base_url": root, "models": ["*"] });
         config.providers = vec![serde_json::from_value(only).unwrap()];
+        config.ai_sdk.provider = Some(family.into());
         let gateway = Gateway::start(config);
         let mut reply = gateway.send(&chat("c", "m")).await;
         assert_eq!(reply.status, 200, "{family}");
