@@ -1,6 +1,6 @@
 //! What the gateway adds to the first token. Direct and through the gateway take turns in random order within one run,
-//! on connections that stay open, as a client library has them; the gateway's own connection to the provider is its
-//! business. The provider says all text at once, or, if asked, its first block (which has no text) before the text,
+//! on connections that are open already, as a client library has them; the gateway's own connection to the provider is
+//! its business. The provider says all text at once, or, if asked, its first block (which has no text) before the text,
 //! as real ones do.
 
 use std::net::SocketAddr;
@@ -68,6 +68,12 @@ impl Client {
         Ok(Self { addr, post: Connection::open(addr).await?, events: Connection::open(addr).await? })
     }
 
+    /// A connection that has carried events is over with them; the next one is open before it is needed.
+    async fn renew_events(&mut self) -> Result<(), Fault> {
+        self.events = Connection::open(self.addr).await?;
+        Ok(())
+    }
+
     async fn renew(&mut self) -> Result<(), Fault> {
         *self = Self::open(self.addr).await?;
         Ok(())
@@ -94,6 +100,8 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
             let client = if way == Way::Direct { &mut direct } else { &mut through };
             if options.fresh {
                 client.renew().await?;
+            } else if way != Way::Direct {
+                client.renew_events().await?;
             }
             let id = format!("ttft-{round}-{way:?}");
             let taken = match way {
