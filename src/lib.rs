@@ -29,7 +29,7 @@
 //! * [`telemetry`], [`logging`], [`tasks`]: what is counted, said and awaited.
 //! * [`client`]: the other side: follows one stream, and resumes by itself.
 //! * [`outbound`]: HTTP clients, for whoever needs one.
-//! * [`config`], [`server`], [`cli`]: how all of it is put together, run and drained.
+//! * [`config`], [`gateway`], [`server`], [`cli`]: how all of it is put together, run and drained.
 //!
 //! `docs/architecture.md` has the invariants; `docs/protocol.md` is the specification of the wire.
 
@@ -41,6 +41,7 @@ pub mod config;
 pub mod crypto;
 pub mod dialect;
 pub(crate) mod edge;
+pub mod gateway;
 pub mod http;
 pub mod journal;
 pub mod logging;

@@ -2,28 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::auth::Gate;
 use crate::cast::end::Why;
 use crate::cast::hub::Hub;
 use crate::config::Config;
-use crate::edge::names::Names;
 use crate::edge::place::Place;
-use crate::edge::{self, Edge};
-use crate::http::Ops;
-use crate::journal::Opened;
+use crate::gateway::{self, Gateway};
+use crate::http::{Connections, Ops};
 use crate::tasks::Tasks;
-use crate::upstream::Limits;
-use crate::upstream::provider::Registry;
 use crate::webtransport::{Endpoint, OpenError};
-use crate::{http, journal, telemetry, webtransport};
+use crate::{http, journal, telemetry, upstream, webtransport};
 
 /// How long streams that were told to end, and connections that were told to close, may take.
 const SOON: Duration = Duration::from_secs(5);
@@ -46,16 +39,10 @@ pub struct Server {
     http: SocketAddr,
     webtransport: Option<SocketAddr>,
     ops: SocketAddr,
-    hub: Hub,
+    gateway: Gateway,
     grace: Duration,
-    /// The upstream tasks, which belong to casts.
-    streams: Tasks,
-    /// The public listener and its connections.
-    public: Tasks,
     /// The operations listener, its connections, and housekeeping.
     services: Tasks,
-    accepting: CancellationToken,
-    closing: CancellationToken,
 }
 
 impl Server {
@@ -72,73 +59,26 @@ impl Server {
         let stop = services.stop().clone();
         // Where anything below fails, nobody is told anything any more.
         let unless_started = stop.clone().drop_guard();
-        let names = Names {
-            public_url: config.http.public_url.clone(),
-            hosts: config.http.hosts.clone(),
-            origins: config.http.cors_origins.clone(),
-        };
-        let router = http::ops_router(names.clone(), ops.clone());
-        let settings = config.http.clone();
-        services.spawn(http::serve(ops_listener, router, settings, services.clone(), stop.clone()));
+        let router = http::ops_router(gateway::names(config), ops.clone());
+        let connections = Connections::new(router, config.http.clone(), services.clone(), stop.clone());
+        services.spawn(http::serve(ops_listener, connections));
         // 3. What the process before this one has left; the public listeners come when it is known.
-        let Opened { journal, known, secret } = prepared.recover()?;
+        let opened = prepared.recover()?;
         let listener = bind("http.listen", config.http.listen)?;
-        let place = Place::default();
-        let endpoint =
-            config.webtransport.enabled.then(|| open_endpoint(config, place.clone())).transpose()?;
-
-        let (streams, public) = (Tasks::default(), Tasks::default());
-        let limits =
-            Limits { config: config.upstream.clone(), stream_bytes_max: config.limits.stream_bytes_max };
-        let registry = Arc::new(Registry::new(
-            &config.providers,
-            variable,
-            limits,
-            config.coalesce.clone(),
-            streams.clone(),
-        ));
-        let hub = Hub::new(
-            config.retention.clone(),
-            config.limits.clone(),
-            journal,
-            registry.clone(),
-            streams.clone(),
-        );
-        hub.restore(known);
-
-        let webtransport = endpoint.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
-        let server = Self {
-            http: local(&listener, config.http.listen),
-            webtransport,
-            ops: ops_addr,
-            hub: hub.clone(),
-            grace: Duration::from_secs(config.drain.grace_s),
-            streams,
-            public,
-            services,
-            accepting: CancellationToken::new(),
-            closing: CancellationToken::new(),
-        };
-        let edge = Edge::new(edge::Parts {
-            hub: hub.clone(),
-            gate: Gate::new(&config.auth, &secret),
-            names,
-            forward: registry,
-            place,
-            may_lose: config.journal.durability == journal::Durability::Process,
-            total: Duration::from_secs(config.upstream.total_s),
-            closing: server.closing.clone(),
-        });
-        let app = http::App::new(config.http.clone(), config.ai_sdk.clone(), edge.clone());
+        let client = upstream::client(&config.upstream, |builder| builder);
+        let gateway = Gateway::new(config, variable, client, opened);
+        let Gateway { hub, edge, public, connections, accepting, .. } = &gateway;
+        let place = edge.place.clone();
+        let endpoint = config.webtransport.enabled.then(|| open_endpoint(config, place)).transpose()?;
         // 4. Everybody else.
         ops.serves(edge.clone());
-        let Self { public, services, accepting, .. } = &server;
-        let router = http::router(app);
-        public.spawn(http::serve(listener, router, config.http.clone(), public.clone(), accepting.clone()));
+        let http = local(&listener, config.http.listen);
+        public.spawn(http::serve(listener, connections.clone()));
+        let webtransport = endpoint.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
         if let Some(endpoint) = endpoint {
-            public.spawn(endpoint.serve(edge, server.http.port(), accepting.clone()));
+            public.spawn(endpoint.serve(edge.clone(), http.port(), accepting.clone()));
         }
-        services.spawn(hub.expire(stop.clone()));
+        services.spawn(hub.clone().expire(stop.clone()));
         services.spawn({
             let stop = stop.clone();
             async move {
@@ -148,9 +88,10 @@ impl Server {
                 }
             }
         });
-        info!(http = %server.http, ops = %server.ops, webtransport = server.webtransport.map(tracing::field::display), providers = config.providers.len(), "tokencast serves");
+        info!(%http, ops = %ops_addr, webtransport = webtransport.map(tracing::field::display), providers = config.providers.len(), "tokencast serves");
         unless_started.disarm();
-        Ok(server)
+        let grace = Duration::from_secs(config.drain.grace_s);
+        Ok(Self { http, webtransport, ops: ops_addr, gateway, grace, services })
     }
 
     /// Where the public listener is.
@@ -169,37 +110,38 @@ impl Server {
     }
 
     pub fn hub(&self) -> &Hub {
-        &self.hub
+        self.gateway.hub()
     }
 
     /// Serves until `shutdown`, then drains; `hurry` cuts the grace short.
     pub async fn run(self, shutdown: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
         shutdown.await;
-        let running = self.hub.running().len();
+        let Gateway { hub, streams, public, accepting, closing, .. } = &self.gateway;
+        let running = hub.running().len();
         info!(running, grace_s = self.grace.as_secs(), "draining");
 
         // 1. Take nothing new: POST answers 503, readiness says so. Viewers stay, and new ones come.
-        self.hub.drain();
+        hub.drain();
         // 2. Let running streams end by themselves, for as long as the grace lasts.
         tokio::select! {
-            _ = timeout(self.grace, self.streams.wait()) => {}
+            _ = timeout(self.grace, streams.wait()) => {}
             () = hurry => info!("told to hurry"),
         }
         // 3. End the rest.
-        let rest = self.hub.running();
+        let rest = hub.running();
         if !rest.is_empty() {
             info!(streams = rest.len(), "the grace is over: ending what still runs");
         }
         rest.iter().for_each(|cast| cast.stop(Why::Drain));
-        if timeout(SOON, self.streams.wait()).await.is_err() {
-            warn!(tasks = self.streams.len(), "some streams do not end");
+        if timeout(SOON, streams.wait()).await.is_err() {
+            warn!(tasks = streams.len(), "some streams do not end");
         }
         // 4. Accept no more connections; those that are open close when they have said everything.
-        self.accepting.cancel();
-        if timeout(SOON, self.public.wait()).await.is_err() {
-            info!(tasks = self.public.len(), "sending the last viewers away");
-            self.closing.cancel();
-            let _ = timeout(SOON, self.public.wait()).await;
+        accepting.cancel();
+        if timeout(SOON, public.wait()).await.is_err() {
+            info!(tasks = public.len(), "sending the last viewers away");
+            closing.cancel();
+            let _ = timeout(SOON, public.wait()).await;
         }
         // 5. Close the operations listener, and leave.
         self.services.stop().cancel();

@@ -30,7 +30,7 @@ use url::Url;
 
 pub use self::doors::ai_sdk::Config as AiSdk;
 pub(crate) use self::ops::{Ops, router as ops_router};
-pub(crate) use self::serve::{bind, serve};
+pub(crate) use self::serve::{Connections, bind, serve};
 use crate::edge::Edge;
 use crate::edge::names::Names;
 

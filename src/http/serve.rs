@@ -54,40 +54,57 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves connections until `stop`; then no new ones are taken, and idle ones are closed.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    config: Config,
-    tasks: Tasks,
-    stop: CancellationToken,
-) {
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let rooms = Rooms::new(tasks.clone(), Duration::from_secs(config.stalled_s));
-    let config = Arc::new(config);
+/// Serves connections until they are to stop; then no new ones are taken, and idle ones are closed.
+pub(crate) async fn serve(listener: TcpListener, connections: Connections) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
+            () = connections.stop.cancelled() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, _)) => {
+                // One that is gone again already is none.
+                if let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) {
+                    connections.take(stream, local);
+                }
+            }
             Err(error) => {
                 // Out of file descriptors, mostly: the backlog waits until there are some again.
                 warn!(%error, "a connection could not be accepted");
                 sleep(Duration::from_millis(100)).await;
-                continue;
             }
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        }
+    }
+}
+
+/// Serves connections, whoever accepts them; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections {
+    router: Router,
+    config: Arc<Config>,
+    places: Arc<Semaphore>,
+    rooms: Rooms,
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+impl Connections {
+    pub(crate) fn new(router: Router, config: Config, tasks: Tasks, stop: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(config.connections_max));
+        let rooms = Rooms::new(tasks.clone(), Duration::from_secs(config.stalled_s));
+        Self { router, config: Arc::new(config), places, rooms, tasks, stop }
+    }
+
+    /// Serves a connection that has arrived at this address, if there is a place for it.
+    pub(crate) fn take(&self, stream: TcpStream, local: SocketAddr) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
             refuse(&stream);
-            continue;
+            return;
         };
-        let (router, config, stop, inner) = (router.clone(), config.clone(), stop.clone(), tasks.clone());
-        let rooms = rooms.clone();
-        tasks.spawn(async move {
+        let Self { router, config, rooms, tasks, stop, .. } = self.clone();
+        self.tasks.spawn(async move {
             let held = Held { _place: place, _open: telemetry::Connection::opened() };
-            match connection(stream, router, &config, inner, stop).await {
+            match connection(stream, local, router, &config, tasks, stop).await {
                 Ok(Some((stream, head, order))) => rooms.seat(stream, &head, order, held),
                 Ok(None) => {}
                 Err(error) => debug!(error = &*error, "connection closed"),
@@ -106,13 +123,12 @@ fn refuse(stream: &TcpStream) {
 
 async fn connection(
     stream: TcpStream,
+    local: SocketAddr,
     router: Router,
     config: &Config,
     tasks: Tasks,
     stop: CancellationToken,
 ) -> Result<Option<(TcpStream, Parts, Order)>, Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
     let Some(speaks_h2) = stop
         .run_until_cancelled(speaks_h2(&stream, Duration::from_secs(config.first_byte_s)))
         .await

@@ -12,6 +12,7 @@ pub mod split;
 
 use std::time::Duration;
 
+use reqwest::{Client, ClientBuilder};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use tracing::{debug, info};
@@ -20,6 +21,7 @@ use self::provider::Call;
 use self::read::Reader;
 use crate::cast::end::{Outcome, Why};
 use crate::cast::{Cast, Producer, coalesce};
+use crate::outbound;
 
 /// `[upstream]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,22 @@ impl Default for Config {
             journal_stall_s: 10,
         }
     }
+}
+
+/// A client for providers; `reach` may say how it reaches them. One HTTP/1.1 connection per request: an unread stream on
+/// a shared connection would hurt its neighbours.
+pub fn client(config: &Config, reach: impl Fn(ClientBuilder) -> ClientBuilder) -> Client {
+    outbound::client(|| {
+        let builder = Client::builder()
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .connect_timeout(Duration::from_secs(config.connect_s))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .user_agent(concat!("tokencast/", env!("CARGO_PKG_VERSION")));
+        reach(builder)
+    })
 }
 
 /// What one stream may cost.

@@ -1,7 +1,6 @@
 //! The configured providers: names, base URLs, keys, and which model goes where.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -17,7 +16,6 @@ use crate::cast::Producer;
 use crate::cast::coalesce;
 use crate::cast::hub::order::{Ask, AskError, CREDENTIALS, Launch, Offer, Origin};
 use crate::dialect::{Family, splice};
-use crate::outbound;
 use crate::tasks::Tasks;
 
 /// `[[providers]]`
@@ -86,21 +84,11 @@ impl Registry {
     pub fn new(
         configs: &[Config],
         variable: impl Fn(&str) -> Option<String>,
+        client: reqwest::Client,
         limits: Limits,
         coalesce: coalesce::Config,
         tasks: Tasks,
     ) -> Self {
-        // One HTTP/1.1 connection per request: an unread stream on a shared connection would hurt its neighbours.
-        let client = outbound::client(|| {
-            reqwest::Client::builder()
-                .http1_only()
-                .pool_max_idle_per_host(0)
-                .connect_timeout(Duration::from_secs(limits.config.connect_s))
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .user_agent(concat!("tokencast/", env!("CARGO_PKG_VERSION")))
-        });
         let providers = configs.iter().map(|config| Arc::new(Provider::new(config, &variable))).collect();
         Self { providers, client, limits, coalesce, tasks }
     }
