@@ -41,6 +41,7 @@ pub mod config;
 pub mod crypto;
 pub mod dialect;
 pub(crate) mod edge;
+pub(crate) mod files;
 pub mod gateway;
 pub mod http;
 pub mod journal;

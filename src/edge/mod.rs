@@ -1,5 +1,6 @@
 //! What every surface shares: who may come in and under which names, where a viewer begins, and what is refused.
 
+pub(crate) mod certificate;
 pub(crate) mod cursor;
 pub(crate) mod forward;
 pub(crate) mod names;

@@ -16,7 +16,7 @@ use wtransport::endpoint::endpoint_side::Server;
 use wtransport::quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
 use super::Config;
-use super::certificate::{Certificate, CertificateError};
+use super::certificate::tls;
 use super::codes::Code;
 use super::handshake::Lobby;
 use super::identity::Identity;
@@ -24,6 +24,7 @@ use super::kept::Kept;
 use super::session::Around;
 use crate::crypto::hmac;
 use crate::edge::Edge;
+use crate::edge::certificate::{Certificate, CertificateError};
 use crate::edge::place::Place;
 use crate::tasks::Tasks;
 use crate::telemetry;
@@ -131,10 +132,9 @@ impl Endpoint {
 
 /// How the endpoint speaks, and by which certificate.
 fn settings(socket: UdpSocket, certificate: &Certificate) -> Result<ServerConfig, OpenError> {
-    let tls = certificate.tls().map_err(|error| CertificateError::Own(error.to_string()))?;
     let mut settings = ServerConfig::builder()
         .with_bind_socket(socket)
-        .with_custom_tls_and_transport(tls, transport())
+        .with_custom_tls_and_transport(tls(certificate)?, transport())
         .build();
     settings
         .quic_config_mut()

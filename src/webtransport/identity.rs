@@ -1,26 +1,24 @@
 //! Which certificate is in use: our own, which is kept and rotated, or that of the files, which is read again when they
 //! change.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Config;
-use super::certificate::{Certificate, CertificateError};
 use super::kept::Kept;
+use crate::edge::certificate::{Certificate, CertificateError, Files};
 use crate::edge::place::Pin;
 
 #[derive(Debug)]
 pub(super) enum Identity {
     Own { kept: Kept, rotate: Duration, used: bool },
-    Files { chain: PathBuf, key: PathBuf, changed: Option<[SystemTime; 2]> },
+    Files(Files),
 }
 
 impl Identity {
     pub(super) fn of(config: &Config, kept: Kept) -> Self {
-        match (&config.certificate, &config.key) {
-            (Some(chain), Some(key)) => Self::Files { chain: chain.clone(), key: key.clone(), changed: None },
-            _ => Self::Own { kept, rotate: Duration::from_secs(config.rotate_s), used: false },
+        match config.files() {
+            Some(files) => Self::Files(files),
+            None => Self::Own { kept, rotate: Duration::from_secs(config.rotate_s), used: false },
         }
     }
 
@@ -31,15 +29,7 @@ impl Identity {
                 let is_new = kept.rotate(*rotate)? || !std::mem::replace(used, true);
                 Ok(kept.current().filter(|_| is_new).map(Certificate::again))
             }
-            Self::Files { chain, key, changed } => {
-                let now = changed_at(chain).zip(changed_at(key)).map(|(chain, key)| [chain, key]);
-                // A file that is being replaced may not be there for a moment.
-                if changed.is_some() && (now.is_none() || now == *changed) {
-                    return Ok(None);
-                }
-                *changed = now;
-                Certificate::from_files(chain, key).map(Some)
-            }
+            Self::Files(files) => files.renewed(),
         }
     }
 
@@ -47,11 +37,7 @@ impl Identity {
     pub(super) fn pins(&self) -> Vec<Pin> {
         match self {
             Self::Own { kept, .. } => kept.pins(),
-            Self::Files { .. } => Vec::new(),
+            Self::Files(_) => Vec::new(),
         }
     }
-}
-
-fn changed_at(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }

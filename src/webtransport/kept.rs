@@ -11,8 +11,9 @@ use ring::hkdf;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::certificate::{Certificate, CertificateError};
+use super::certificate::{own, pin};
 use crate::crypto::random;
+use crate::edge::certificate::{Certificate, CertificateError};
 use crate::edge::place::Pin;
 
 const FILE: &str = "webtransport.keys";
@@ -108,9 +109,9 @@ impl Kept {
                 info!("the next certificate comes into use");
                 own.next
             }
-            _ => Certificate::own(&self.names)?,
+            _ => own(&self.names)?,
         };
-        self.own = Some(Own { current, next: Certificate::own(&self.names)?, since: now });
+        self.own = Some(Own { current, next: own(&self.names)?, since: now });
         self.store();
         Ok(true)
     }
@@ -122,7 +123,7 @@ impl Kept {
 
     /// What pages may trust: the certificate in use, and the next one.
     pub(super) fn pins(&self) -> Vec<Pin> {
-        self.own.as_ref().map_or_else(Vec::new, |own| vec![own.current.pin(), own.next.pin()])
+        self.own.as_ref().map_or_else(Vec::new, |own| vec![pin(&own.current), pin(&own.next)])
     }
 
     fn store(&self) {

@@ -29,8 +29,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::certificate::CertificateError;
 pub(crate) use self::endpoint::{Endpoint, OpenError};
+pub use crate::edge::certificate::CertificateError;
+use crate::edge::certificate::Files;
 
 /// `[webtransport]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,12 +68,16 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Where its certificate is, if that is in files.
+    fn files(&self) -> Option<Files> {
+        let (chain, key) = self.certificate.clone().zip(self.key.clone())?;
+        Some(Files::new("webtransport", chain, key))
+    }
+}
+
 /// Whether the certificate that is configured can be used, if one is.
 pub fn check(config: &Config) -> Result<(), CertificateError> {
-    match (&config.certificate, &config.key) {
-        (Some(chain), Some(key)) if config.enabled => {
-            certificate::Certificate::from_files(chain, key).map(drop)
-        }
-        _ => Ok(()),
-    }
+    let files = config.files().filter(|_| config.enabled);
+    files.map_or(Ok(()), |files| files.read().map(drop))
 }

@@ -1,0 +1,109 @@
+//! Files that somebody else writes: read again when they change, and refused where others can read a secret in them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Files that belong together.
+#[derive(Debug)]
+pub(crate) struct Watched<const N: usize> {
+    paths: [PathBuf; N],
+    seen: Option<[Stamp; N]>,
+}
+
+/// What another content under the same name does not share.
+type Stamp = (SystemTime, u64, u64);
+
+impl<const N: usize> Watched<N> {
+    pub(crate) fn new(paths: [PathBuf; N]) -> Self {
+        Self { paths, seen: None }
+    }
+
+    pub(crate) fn paths(&self) -> &[PathBuf; N] {
+        &self.paths
+    }
+
+    /// Whether they are others than at the last look; at the first one they are. A file that is being replaced may not
+    /// be there for a moment, which is no change.
+    pub(crate) fn have_changed(&mut self) -> bool {
+        let mut now = [(SystemTime::UNIX_EPOCH, 0, 0); N];
+        for (stamp, path) in now.iter_mut().zip(&self.paths) {
+            match stamp_of(path) {
+                Ok(found) => *stamp = found,
+                Err(_) => return self.seen.is_none(),
+            }
+        }
+        self.seen.replace(now) != Some(now)
+    }
+}
+
+fn stamp_of(path: &Path) -> io::Result<Stamp> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.modified()?, metadata.ino(), metadata.len()))
+}
+
+/// Why a file with a secret is not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("every user of this machine can read it: run `chmod o= {0}`")]
+    Exposed(String),
+}
+
+/// Reads a file with a secret, which only its owner and group may be able to read.
+pub(crate) fn secret(path: &Path) -> Result<Vec<u8>, SecretError> {
+    const OTHERS: u32 = 0o007;
+    let mut file = File::open(path)?;
+    if file.metadata()?.mode() & OTHERS != 0 {
+        return Err(SecretError::Exposed(path.display().to_string()));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::crypto::{hex, random};
+
+    fn file() -> PathBuf {
+        std::env::temp_dir().join(format!("tokencast-{}", hex(&random::<8>())))
+    }
+
+    #[test]
+    fn a_change_is_seen_once() {
+        let path = file();
+        let mut watched = Watched::new([path.clone()]);
+        assert!(watched.have_changed(), "who has not looked yet has to read");
+        fs::write(&path, "a").unwrap();
+        assert!(watched.have_changed());
+        assert!(!watched.have_changed());
+        fs::remove_file(&path).unwrap();
+        assert!(!watched.have_changed(), "it may be on its way");
+        fs::write(&path, "ab").unwrap();
+        assert!(watched.have_changed());
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_read_is_no_secret() {
+        let path = file();
+        fs::write(&path, "s").unwrap();
+        for (mode, is_secret) in [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o602, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let read = secret(&path);
+            assert_eq!(read.is_ok(), is_secret, "{mode:o}");
+            if let Err(error) = read {
+                assert!(error.to_string().contains(&format!("chmod o= {}", path.display())), "{error}");
+            }
+        }
+        fs::remove_file(path).unwrap();
+    }
+}
