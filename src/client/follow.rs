@@ -9,13 +9,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 
+use super::ask::Ask;
 use super::backoff::Backoff;
 use super::contract::{Contract, Violation};
 use super::error::{Error, Lost};
 use super::item::{Cut, Event, Item};
 use super::sse;
 use super::target::Target;
-use super::way::{Ask, Transport, Ways, Wire};
+use super::way::{Transport, Ways, Wire};
 use super::wire::Message;
 use crate::cast::block::Seq;
 

@@ -6,6 +6,7 @@
 //! What comes out is final: an event without an id is held until the id behind it has arrived, which is in the same
 //! frame. So a cut takes nothing back that was already shown.
 
+mod ask;
 mod backoff;
 mod contract;
 mod error;

@@ -11,9 +11,9 @@ use wtransport::endpoint::{ConnectOptions, endpoint_side};
 use wtransport::tls::Sha256Digest;
 use wtransport::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 
+use super::ask::{Ask, Place};
 use super::error::Lost;
 use super::record::Records;
-use super::way::{Ask, Place};
 use super::wire::Message;
 use crate::cast::block::Seq;
 use crate::outbound::causes;

@@ -8,9 +8,9 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::ask::Ask;
 use super::error::{Error, Lost};
 use super::target::Target;
-use super::way::Ask;
 use super::wire::{Message, Parser};
 use crate::outbound::{self, causes};
 

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
 
+use super::ask::{Ask, Place};
 use super::error::Lost;
 use super::session::Session;
 use super::sse::Body;
 use super::target::Target;
 use super::wire::Message;
-use crate::cast::block::Seq;
 
 /// How long to look for WebTransport before the stream is followed over SSE.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -26,23 +25,6 @@ pub enum Transport {
     #[default]
     Sse,
     WebTransport,
-}
-
-/// What is asked for on every way.
-#[derive(Debug)]
-pub(super) struct Ask<'a> {
-    pub(super) after: Seq,
-    pub(super) heartbeat: Duration,
-    pub(super) credential: Option<&'a SecretString>,
-}
-
-/// Where WebTransport is, and what to trust there.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    /// The stream's own URL there.
-    pub(super) url: Url,
-    /// None: an authority vouches for its certificate.
-    pub(super) hashes: Vec<[u8; 32]>,
 }
 
 /// Which ways are left.

@@ -1,9 +1,11 @@
 //! The HTTP surface: extract, one core call, translate. docs/protocol.md is its specification.
 
+mod chat;
 mod doors;
 mod error;
 mod gate;
 mod intake;
+mod introduction;
 mod lane;
 mod long_poll;
 mod ops;

@@ -13,10 +13,10 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::App;
-use super::doors::ai_sdk::Noted;
-use super::doors::introduce;
+use super::chat::Noted;
 use super::error::Error;
 use super::gate::Granted;
+use super::introduction::introduce;
 use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::viewing::{flushes, said};

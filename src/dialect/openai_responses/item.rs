@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chunk;
-use super::items::Mark;
+use super::mark::Mark;
 use super::print::Print;
 use crate::cast::event::{Event, Prose};
 use crate::dialect::json::{self, Joint, Leaf, Text};

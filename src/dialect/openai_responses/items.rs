@@ -2,20 +2,12 @@
 
 use super::chunk;
 use super::item::{Channel, Item};
-use super::print::Print;
+use super::mark::Mark;
 use crate::cast::event::Event;
-use crate::dialect::json::{self, Leaf, Text};
+use crate::dialect::json::{self, Leaf};
 
 /// Items of one response that are told apart. Those beyond get no events.
 pub(super) const ITEMS_MAX: usize = 1024;
-
-/// By what an event names an item: its id, as a fingerprint, and its place in the output. Both can be missing, ids can
-/// change between the events of one item, and servers have been seen to call all of them the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Mark {
-    id: Option<Print>,
-    index: Option<u32>,
-}
 
 /// What is said of a part.
 #[derive(Debug)]
@@ -30,21 +22,6 @@ pub(super) struct Items {
     list: Vec<Item>,
     calls: u32,
     asks: bool,
-}
-
-impl Mark {
-    pub(super) fn new(id: Leaf<'_>, index: Leaf<'_>) -> Self {
-        let id = id.filter(|_| Text::of(id).is_some()).map(|id| Print::of(id.get()));
-        Self { id, index: json::number(index) }
-    }
-
-    fn same_id(self, other: Self) -> bool {
-        self.id.is_some() && self.id == other.id
-    }
-
-    fn same_index(self, other: Self) -> bool {
-        self.index.is_some() && self.index == other.index
-    }
 }
 
 impl Items {

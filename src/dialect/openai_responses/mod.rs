@@ -9,11 +9,13 @@
 mod chunk;
 mod item;
 mod items;
+mod mark;
 mod print;
 
 use self::chunk::{Chunk, Response};
 use self::item::Channel;
-use self::items::{Items, Mark, Said};
+use self::items::{Items, Said};
+use self::mark::Mark;
 use super::json::{self, Leaf, Text};
 use super::told::Told;
 use super::{Dialect, Verdict, fault, sse};

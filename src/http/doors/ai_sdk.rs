@@ -15,7 +15,7 @@ use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use super::ai_messages::{self, Message};
-use super::call;
+use super::{call, passing};
 use crate::auth::Grant;
 use crate::cast::Cast;
 use crate::cast::about::About;
@@ -24,6 +24,7 @@ use crate::cast::hub::order::{Ask, Order, Started};
 use crate::cast::id::Id;
 use crate::crypto::fingerprint;
 use crate::dialect::splice::top_level;
+use crate::http::chat::Noted;
 use crate::http::error::Error;
 use crate::http::gate::Granted;
 use crate::http::params::{Name, Params};
@@ -85,21 +86,6 @@ impl Chats {
     fn newest(&self, tenant: &Arc<str>, chat: &str) -> Option<Id> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.streams.get(&(tenant.clone(), chat.to_owned())).cloned()
-    }
-}
-
-/// What a stream's metadata says of its chat.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::http) struct Noted {
-    chat: String,
-    /// The message of an earlier stream that this one goes on with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) message: Option<String>,
-}
-
-impl Noted {
-    pub(in crate::http) fn of(about: &About) -> Option<Self> {
-        serde_json::from_str(about.metadata.as_ref()?.get()).ok()
     }
 }
 
@@ -182,7 +168,7 @@ async fn chat(
         path: None,
         request: to_raw_value(&request).expect("plain data is JSON"),
         ask_usage: true,
-        passed: call::passed(app, headers, ""),
+        passed: passing::passed(app, headers, ""),
         dialect: None,
         query: None,
         wants_head: false,

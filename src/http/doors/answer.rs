@@ -6,11 +6,11 @@ use axum::Extension;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use memchr::memmem;
 
 use super::again::Serving;
-use super::proxy::hand_back;
+use super::passing::hand_back;
 use super::{Door, fault};
 use crate::auth::Grant;
 use crate::cast::Cast;
@@ -18,7 +18,7 @@ use crate::cast::block::Seq;
 use crate::cast::end::Why;
 use crate::http::App;
 use crate::http::error::Error;
-use crate::http::intake;
+use crate::http::introduction::introduce;
 use crate::http::serve::Link;
 use crate::http::viewing;
 use crate::view::View;
@@ -80,25 +80,6 @@ async fn ended(cast: &Cast) -> Option<std::sync::Arc<crate::cast::end::End>> {
 
 fn not_a_stream(message: &str) -> Error {
     Error::new(StatusCode::BAD_GATEWAY, "not_a_stream", message)
-}
-
-/// Which stream this is.
-pub(in crate::http) fn introduce(app: &App, grant: &Grant, cast: &Cast, headers: &mut HeaderMap) {
-    let id = cast.id().as_str();
-    if let (Ok(id), Ok(location)) =
-        (HeaderValue::from_str(id), HeaderValue::from_str(&format!("/v1/streams/{id}")))
-    {
-        headers.insert(HeaderName::from_static("tokencast-stream-id"), id);
-        headers.insert(header::LOCATION, location);
-    }
-    // For pages that its caller answers. Whoever came by a ticket has one.
-    if grant.start().is_ok()
-        && let Ok(ticket) = HeaderValue::from_str(&intake::ticket(app, grant, cast, true).0)
-    {
-        headers.insert(HeaderName::from_static("tokencast-ticket"), ticket);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }
 
 /// The raw view behind a cursor, with what this door's clients take between blocks and at a bad end.

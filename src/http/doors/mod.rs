@@ -8,6 +8,7 @@ mod answer;
 mod call;
 mod fault;
 mod models;
+mod passing;
 mod proxy;
 mod responses;
 
@@ -16,7 +17,6 @@ use axum::routing::{get, post};
 use http::HeaderMap;
 
 pub(super) use self::again::Again;
-pub(super) use self::answer::introduce;
 pub(super) use self::responses::Deleted;
 use super::App;
 use crate::dialect::splice::top_level;

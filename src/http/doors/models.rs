@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
-use super::{Door, call, fault, proxy};
+use super::{Door, fault, passing, proxy};
 use crate::edge::forward::{Call, Known};
 use crate::http::App;
 use crate::http::error::Error;
@@ -44,7 +44,7 @@ pub(super) async fn list(
 /// The models of all providers in OpenAI's shape, in the order of the configuration; each name once.
 async fn all(app: &App, headers: &HeaderMap) -> Value {
     let mut asked = JoinSet::new();
-    let passed = call::passed(app, headers, "");
+    let passed = passing::passed(app, headers, "");
     // A key of the caller's is for one provider, and it does not say for which: the first that takes such a one.
     let mut is_taken = false;
     for (place, Known { name, dialect, takes_callers_key }) in app.forward.providers().into_iter().enumerate()

@@ -4,12 +4,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use tokio_stream::StreamExt;
 
-use super::{Door, call, fault};
+use super::passing::{self, hand_back};
+use super::{Door, fault};
 use crate::cast::hub::order::Refused;
 use crate::dialect::splice::{top_level, top_level_string};
 use crate::edge::forward::{Answer, Call};
@@ -44,7 +45,7 @@ pub(super) async fn hand_on(
         ));
     }
     let asked = uri.query().unwrap_or_default();
-    let query = call::own_query(asked).map(|query| format!("?{query}"));
+    let query = passing::own_query(asked).map(|query| format!("?{query}"));
     let path = match uri.path().strip_prefix("/v1/models") {
         // What it has is told under both, by all of its kind under this one.
         Some(behind) if door == Door::Gemini && method == Method::GET => format!("/v1beta/models{behind}"),
@@ -55,7 +56,7 @@ pub(super) async fn hand_on(
         path: path + &query.unwrap_or_default(),
         dialect: door.dialect(),
         model,
-        passed: call::passed_with_types(app, headers, asked),
+        passed: passing::passed_with_types(app, headers, asked),
         body,
         is_listed,
     };
@@ -109,16 +110,6 @@ async fn respond(answer: Answer, is_listed: bool) -> Result<Response, Error> {
     let mut response = (status, body).into_response();
     hand_back(&headers, response.headers_mut());
     Ok(response)
-}
-
-/// Header fields of the provider's answer.
-pub(super) fn hand_back(from: &[(String, Vec<u8>)], to: &mut HeaderMap) {
-    for (name, value) in from {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
-            to.append(name, value);
-        }
-    }
 }
 
 /// Whatever has no route of its own.

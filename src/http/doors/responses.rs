@@ -23,6 +23,7 @@ use crate::dialect::sse;
 use crate::http::App;
 use crate::http::error::Error;
 use crate::http::gate::Granted;
+use crate::http::introduction::introduce;
 use crate::http::params::{self, Params};
 use crate::http::serve::Link;
 
@@ -59,7 +60,7 @@ pub(super) async fn retrieve(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/event-stream; charset=utf-8"),
         );
-        answer::introduce(&app, &grant, &cast, response.headers_mut());
+        introduce(&app, &grant, &cast, response.headers_mut());
         Ok(response)
     };
     retrieved.await.unwrap_or_else(|error: Error| fault::answer(DOOR, error))

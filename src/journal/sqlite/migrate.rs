@@ -6,16 +6,15 @@ use tracing::info;
 
 use super::codec;
 use super::recover::fail;
-use super::schema::VERSION;
 use super::seal::Progress;
 use crate::cast::durable::StorageError;
 
 /// The oldest version that is still understood.
 pub(super) const OLDEST: i32 = 1;
 
-pub(super) fn migrate(connection: &mut Connection, from: i32) -> Result<(), StorageError> {
-    info!(from, to = VERSION, "bringing the database up to date");
-    for version in from..VERSION {
+pub(super) fn migrate(connection: &mut Connection, from: i32, to: i32) -> Result<(), StorageError> {
+    info!(from, to, "bringing the database up to date");
+    for version in from..to {
         let transaction = connection.transaction().map_err(fail)?;
         match version {
             1 => add_sums(&transaction)?,

@@ -156,7 +156,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
     }
     set_up(&connection, durability).map_err(fail)?;
     if version < VERSION {
-        migrate::migrate(&mut connection, version)
+        migrate::migrate(&mut connection, version, VERSION)
             .map_err(|error| OpenError::Storage { path: path.to_owned(), error: error.0 })?;
     }
     // Whether it can be written is better known now than at the first stream.
