@@ -12,6 +12,7 @@ use wtransport::endpoint::IncomingSession;
 use wtransport::{Endpoint, Identity, ServerConfig};
 
 use crate::Fault;
+use crate::hex::hex;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -29,7 +30,7 @@ pub(crate) struct Options {
 #[expect(clippy::print_stdout, reason = "whoever starts it reads where it is")]
 pub(crate) async fn run(options: Options) -> Result<(), Fault> {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
-    let hash = tokencast::crypto::hex(identity.certificate_chain().as_slice()[0].hash().as_ref());
+    let hash = hex(identity.certificate_chain().as_slice()[0].hash().as_ref());
     let config = ServerConfig::builder()
         .with_bind_address(([127, 0, 0, 1], 0).into())
         .with_identity(identity)

@@ -1,23 +1,36 @@
-//! The process under test: started with a generated configuration, measured through /proc, ended when dropped.
+//! The process under test: started with a generated configuration, measured by the system, ended when dropped.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use tokio::process::{Child, Command};
+use serde::{Deserialize, Serialize};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use crate::http::Connection;
+use crate::machine::{self, Tree};
 use crate::{Common, Fault, say};
 
-const READY_WITHIN: Duration = Duration::from_secs(10);
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// What of a stream outlives the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Journal {
+    Memory,
+    Process,
+    Commit,
+}
 
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) addr: SocketAddr,
     pub(crate) binary: PathBuf,
+    core: Option<usize>,
+    ops: SocketAddr,
     child: Child,
     dir: PathBuf,
 }
@@ -27,39 +40,21 @@ impl Gateway {
     pub(crate) async fn start(
         provider: SocketAddr,
         connections: u64,
+        journal: Journal,
         common: &Common,
     ) -> Result<Self, Fault> {
         let binary = binary(common)?;
-        let dir = std::env::temp_dir().join(format!("tokencast-loadtest-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
+        let dir = directory("gateway")?;
         // A port that was free a moment ago is free still, nearly always.
         let mut last = String::new();
         for _ in 0..3 {
             let (addr, ops) = (free()?, free()?);
-            let config = config(addr, ops, provider, connections, &dir, &common.config);
-            let file = dir.join("tokencast.toml");
-            fs::write(&file, &config)?;
-            let log = fs::File::create(dir.join("gateway.log"))?;
-            let mut command = match common.pin {
-                Some(core) => {
-                    let mut command = Command::new("taskset");
-                    command.arg("-c").arg(core.to_string()).arg(&binary);
-                    command
-                }
-                None => Command::new(&binary),
-            };
-            let child = command
-                .arg("serve")
-                .arg("--config")
-                .arg(&file)
-                .env_clear()
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .kill_on_drop(true)
-                .spawn()?;
-            let mut gateway = Self { addr, binary: binary.clone(), child, dir: dir.clone() };
-            match gateway.ready(ops).await {
+            let config = config(addr, ops, provider, connections, &dir, journal, &common.config);
+            fs::write(dir.join("tokencast.toml"), &config)?;
+            let child = spawn(&binary, &dir, common.pin)?;
+            let mut gateway =
+                Self { addr, binary: binary.clone(), core: common.pin, ops, child, dir: dir.clone() };
+            match gateway.ready().await {
                 Ok(()) => return Ok(gateway),
                 Err(error) => last = error,
             }
@@ -67,14 +62,14 @@ impl Gateway {
         Err(format!("the gateway does not start: {last}").into())
     }
 
-    async fn ready(&mut self, ops: SocketAddr) -> Result<(), String> {
+    async fn ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let log = fs::read_to_string(self.dir.join("gateway.log")).unwrap_or_default();
                 return Err(format!("{status}: {}", log.trim()));
             }
-            if let Ok(mut connection) = Connection::open(ops).await
+            if let Ok(mut connection) = Connection::open(self.ops).await
                 && matches!(connection.ask("GET", "/readyz", "", "").await, Ok((200, _)))
             {
                 return Ok(());
@@ -86,18 +81,19 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn proc(&self) -> PathBuf {
-        Path::new("/proc").join(self.child.id().unwrap_or(0).to_string())
+    /// As a crash: nothing is said to anybody.
+    pub(crate) async fn kill(&mut self) -> Result<(), Fault> {
+        Ok(self.child.kill().await?)
     }
 
-    /// CPU time that the process has used.
-    pub(crate) fn cpu(&self) -> Duration {
-        cpu(&self.proc())
+    /// On the same ports, with the same data.
+    pub(crate) async fn start_again(&mut self) -> Result<(), Fault> {
+        self.child = spawn(&self.binary, &self.dir, self.core)?;
+        Ok(self.ready().await.map_err(|error| format!("the gateway does not come back: {error}"))?)
     }
 
-    /// Resident memory in KiB, now and at most.
-    pub(crate) fn memory_kib(&self) -> (u64, u64) {
-        memory_kib(&self.proc())
+    pub(crate) fn tree(&self) -> Tree {
+        Tree::of(self.child.id())
     }
 
     /// What the gateway complained about.
@@ -114,36 +110,35 @@ impl Drop for Gateway {
     }
 }
 
-/// Resident memory of a process in KiB, now and at most.
-pub(crate) fn memory_kib(proc: &Path) -> (u64, u64) {
-    let status = fs::read_to_string(proc.join("status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-    };
-    (field("VmRSS:"), field("VmHWM:"))
+fn spawn(binary: &Path, dir: &Path, core: Option<usize>) -> Result<Child, Fault> {
+    let log = fs::File::options().create(true).append(true).open(dir.join("gateway.log"))?;
+    let mut command = machine::command(binary, core);
+    command.arg("serve").arg("--config").arg(dir.join("tokencast.toml")).env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    Ok(command.stderr(Stdio::from(log)).spawn()?)
 }
 
-/// CPU time of a process, summed over its threads, which the scheduler counts in nanoseconds.
-pub(crate) fn cpu(proc: &Path) -> Duration {
-    let threads = fs::read_dir(proc.join("task")).into_iter().flatten().flatten();
-    let of = |path: PathBuf| {
-        let text = fs::read_to_string(path.join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    Duration::from_nanos(threads.filter_map(|thread| of(thread.path())).sum())
+/// A new directory of this process.
+pub(crate) fn directory(name: &str) -> Result<PathBuf, Fault> {
+    let dir = std::env::temp_dir().join(format!("tokencast-loadtest-{}-{name}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
 }
 
-/// Memory that the kernel holds for TCP, of all processes, in KiB.
-pub(crate) fn tcp_kib() -> u64 {
-    let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
-    let mut words = line.split_whitespace().skip_while(|word| *word != "mem").skip(1);
-    words.next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4
-}
-
-fn free() -> Result<SocketAddr, Fault> {
+/// A port that nobody has just now.
+pub(crate) fn free() -> Result<SocketAddr, Fault> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Where a URL leads.
+pub(crate) fn address(url: &str) -> Result<SocketAddr, Fault> {
+    let host = url.strip_prefix("http://").unwrap_or(url).split('/').next().unwrap_or_default();
+    let mut found = host
+        .to_socket_addrs()
+        .map_err(|error| format!("--against {url}: {error}: write http://HOST:PORT"))?;
+    found.next().ok_or_else(|| format!("--against {url}: there is no such host").into())
 }
 
 fn binary(common: &Common) -> Result<PathBuf, Fault> {
@@ -177,13 +172,16 @@ fn config(
     provider: SocketAddr,
     connections: u64,
     dir: &Path,
+    journal: Journal,
     more: &[String],
 ) -> String {
     let more: String = more.iter().map(|section| section.replace("\\n", "\n") + "\n").collect();
-    let journal = if more.contains("[journal]") {
-        String::new()
-    } else {
-        format!("[journal]\nmode = \"memory\"\npath = {:?}\n", dir.join("none"))
+    let path = dir.join("tokencast.db");
+    let journal = match journal {
+        _ if more.contains("[journal]") => String::new(),
+        Journal::Memory => format!("[journal]\nmode = \"memory\"\npath = {path:?}\n"),
+        Journal::Process => format!("[journal]\ndurability = \"process\"\npath = {path:?}\n"),
+        Journal::Commit => format!("[journal]\ndurability = \"commit\"\npath = {path:?}\n"),
     };
     let connections = connections + 256;
     format!(

@@ -1,7 +1,7 @@
 //! As little HTTP/1.1 as a viewer needs: a request, a head, a body in chunks or of known length.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use memchr::memmem;
 use tokio::io::AsyncWriteExt as _;
@@ -31,6 +31,8 @@ pub(crate) struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(usize),
+    /// Up to the end of the connection.
+    Close,
     /// In front of a chunk's size.
     Size,
     Data(usize),
@@ -57,10 +59,15 @@ impl Connection {
     }
 
     /// With little room in our kernel, so that what is not read soon stays with the sender.
-    pub(crate) async fn open_narrow(addr: SocketAddr) -> io::Result<Self> {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    pub(crate) async fn open_narrow(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = from(source, addr)?;
         socket.set_recv_buffer_size(4096)?;
         Self::with(socket.connect(addr).await?)
+    }
+
+    /// From one of our addresses, each of which has ports of its own.
+    pub(crate) async fn open_from(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        Self::with(from(source, addr)?.connect(addr).await?)
     }
 
     fn with(stream: TcpStream) -> io::Result<Self> {
@@ -78,6 +85,7 @@ impl Connection {
         let host = self.stream.peer_addr()?;
         let length = match body.len() {
             0 => String::new(),
+            len if headers.contains("content-type") => format!("content-length: {len}\r\n"),
             len => format!("content-type: application/json\r\ncontent-length: {len}\r\n"),
         };
         let request = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{headers}{length}\r\n{body}");
@@ -107,7 +115,7 @@ impl Connection {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let status = status.ok_or_else(|| invalid("this is no status line"))?;
-        self.framing = if status == 204 { Framing::Over } else { Framing::Length(0) };
+        self.framing = if status == 204 { Framing::Over } else { Framing::Close };
         for line in lines {
             match line.split_once(':').map(|(name, value)| (name, value.trim())) {
                 Some(("content-length", value)) => {
@@ -133,6 +141,7 @@ impl Connection {
         match self.fill().await? {
             Fill::Some => self.decode(out)?,
             Fill::Cut => return Ok(Progress::Cut),
+            Fill::Eof if self.framing == Framing::Close => self.framing = Framing::Over,
             Fill::Eof => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
         Ok(if self.framing == Framing::Over { Progress::Over } else { Progress::More })
@@ -184,6 +193,11 @@ impl Connection {
             let rest = &self.raw[at..];
             let (taken, next) = match self.framing {
                 Framing::Over => break,
+                Framing::Close if rest.is_empty() => break,
+                Framing::Close => {
+                    out.extend_from_slice(rest);
+                    (rest.len(), Framing::Close)
+                }
                 Framing::Length(0) => (0, Framing::Over),
                 Framing::Data(0) => (0, Framing::Border),
                 Framing::Length(len) | Framing::Data(len) => {
@@ -219,6 +233,24 @@ impl Connection {
         self.raw.drain(..at);
         Ok(())
     }
+}
+
+/// A socket that is at that address of ours; unspecified leaves it to the system.
+fn from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if !source.is_unspecified() {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    Ok(socket)
+}
+
+/// How many bytes a request takes, body included, once its head is whole.
+pub(crate) fn request_len(bytes: &[u8]) -> Option<usize> {
+    let end = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    Some(end + length.unwrap_or(0))
 }
 
 enum Fill {

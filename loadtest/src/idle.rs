@@ -1,18 +1,27 @@
 //! What viewers cost that take nothing: first those who have nothing to read, then those who never read although there
 //! is much. The second is a difference against the same stream with one honest viewer, which costs the log itself.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::{Gateway, tcp_kib};
+use crate::clock::now_ns;
+use crate::gateway::{Gateway, Journal};
 use crate::http::{Connection, Progress};
-use crate::provider::{Provider, request};
+use crate::limits::Wanted;
+use crate::machine::tcp_kib;
+use crate::provider::Provider;
 use crate::report::{Report, rounded};
-use crate::{Common, Fault, limits, say};
+use crate::script::Script;
+use crate::{Common, Fault, say};
 
+const SCRIPT: Script =
+    Script { stream: 0, tokens: 1, token_bytes: 64, rate: 0.0, jitter: 0.0, burst: 1, begin_us: 0 };
+/// Of the stream that nobody reads.
+const TOKEN_BYTES: usize = 1024;
 const SETTLE: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_secs(60);
 /// Connections that are opened side by side.
@@ -29,13 +38,16 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
     let viewers = options.viewers as u64;
-    limits::check(viewers, 2)?;
-    let provider = Provider::start().await?;
+    let log_kib = options.unread_mib << 10;
+    Wanted { streams: 1, viewers, silent: viewers, is_webtransport: false, log_kib, is_local: true }
+        .check()?;
     let mut report = Report::default();
 
-    let gateway = Gateway::start(provider.addr, viewers, common).await?;
-    let quiet = json!({ "tokens": 20, "rate": 0, "stall_after": 10 });
-    start(&gateway, "quiet", &quiet).await?;
+    let provider = provider().await?;
+    let gateway = Gateway::start(provider.addr, viewers, Journal::Memory, common).await?;
+    // One token, and the next one when nobody is here any more.
+    provider.begin(now_ns());
+    start(&gateway, "quiet", Script { tokens: 20, token_bytes: 64, rate: 0.001, ..SCRIPT }).await?;
     // One viewer first: what exists once is not a viewer's cost.
     let _first = attach(&gateway, "quiet", 1, true).await?;
     let (before, tcp_before) = settled(&gateway).await;
@@ -52,9 +64,9 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
     report.note("gateway memory when they are gone", after, "KiB");
     drop(gateway);
 
-    let log = unread(options, common, &provider, 1, true).await?;
+    let log = unread(options, common, 1, true).await?;
     say(format_args!("one viewer who reads: {} KiB", log.0));
-    let unread = unread(options, common, &provider, options.viewers, false).await?;
+    let unread = unread(options, common, options.viewers, false).await?;
     report.note("growth by a stream of unread text, one viewer who reads", log.0, "KiB");
     report.note("growth by the same, viewers who never read", unread.0, "KiB");
     report.note("per viewer who never reads", per_viewer(unread.0, log.0), "KiB");
@@ -63,26 +75,15 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
 }
 
 /// By how many KiB memory, and TCP buffers, grow with a stream of much text and these viewers.
-async fn unread(
-    options: &Options,
-    common: &Common,
-    provider: &Provider,
-    viewers: usize,
-    read: bool,
-) -> Result<(u64, u64), Fault> {
-    let gateway = Gateway::start(provider.addr, viewers as u64, common).await?;
-    let token_bytes = 1024;
-    // The text waits until everybody is there.
-    let much = json!({
-        "tokens": (options.unread_mib << 20) / token_bytes,
-        "token_bytes": token_bytes,
-        "rate": 0,
-        "stall_after": 1,
-        "stall_ms": 3000 + viewers,
-    });
+async fn unread(options: &Options, common: &Common, viewers: usize, read: bool) -> Result<(u64, u64), Fault> {
+    let provider = provider().await?;
+    let gateway = Gateway::start(provider.addr, viewers as u64, Journal::Memory, common).await?;
     let (before, tcp_before) = settled(&gateway).await;
-    start(&gateway, "much", &much).await?;
+    let tokens = (options.unread_mib << 20) / TOKEN_BYTES as u64;
+    start(&gateway, "much", Script { tokens, token_bytes: TOKEN_BYTES, rate: 0.0, ..SCRIPT }).await?;
     let mut viewing = attach(&gateway, "much", viewers, false).await?;
+    // The text has waited until everybody is there.
+    provider.begin(now_ns());
     if read {
         for connection in &mut viewing {
             connection.head().await?;
@@ -94,8 +95,12 @@ async fn unread(
     Ok((with.saturating_sub(before), tcp_with.saturating_sub(tcp_before)))
 }
 
-async fn start(gateway: &Gateway, id: &str, simulate: &Value) -> Result<(), Fault> {
-    let envelope = format!(r#"{{"id":"{id}","request":{}}}"#, request(0, simulate));
+async fn provider() -> Result<Provider, Fault> {
+    Provider::start(SocketAddr::from(([127, 0, 0, 1], 0))).await
+}
+
+async fn start(gateway: &Gateway, id: &str, script: Script) -> Result<(), Fault> {
+    let envelope = format!(r#"{{"id":"{id}","request":{}}}"#, script.request());
     let mut connection = Connection::open(gateway.addr).await?;
     match connection.ask("POST", "/v1/streams", "", &envelope).await? {
         (201, _) => Ok(()),
@@ -125,8 +130,11 @@ async fn attach(gateway: &Gateway, id: &str, viewers: usize, read: bool) -> Resu
         for _ in 0..AT_ONCE.min(viewers - viewing.len()) {
             let (addr, target) = (gateway.addr, target.clone());
             opening.spawn(async move {
-                let mut connection =
-                    if read { Connection::open(addr).await? } else { Connection::open_narrow(addr).await? };
+                let mut connection = if read {
+                    Connection::open(addr).await?
+                } else {
+                    Connection::open_narrow(IpAddr::V4(Ipv4Addr::UNSPECIFIED), addr).await?
+                };
                 connection.send("GET", &target, "", "").await?;
                 if read {
                     connection.head().await?;
@@ -150,5 +158,5 @@ async fn attach(gateway: &Gateway, id: &str, viewers: usize, read: bool) -> Resu
 /// The gateway's memory, and that of TCP, when it has come to rest.
 async fn settled(gateway: &Gateway) -> (u64, u64) {
     sleep(SETTLE).await;
-    (gateway.memory_kib().0, tcp_kib())
+    (gateway.tree().memory().now_kib, tcp_kib())
 }

@@ -1,4 +1,4 @@
-//! A provider without a timer: it says its text in the moment in which it is asked. The simulator's pauses, even those
+//! A provider without a timer: it says its text in the moment in which it is asked. The pauses of timers, even those
 //! of no length, end at whole milliseconds of the runtime's clock, which is more than what is measured here.
 
 use std::io;
@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use crate::Fault;
+use crate::{Fault, http};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -67,7 +66,7 @@ async fn serve(mut socket: TcpStream, answer: &Answer) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut request = Vec::new();
     loop {
-        while !is_whole(&request) {
+        while http::request_len(&request).is_none_or(|len| request.len() < len) {
             if socket.read_buf(&mut request).await? == 0 {
                 return Ok(());
             }
@@ -86,11 +85,4 @@ async fn serve(mut socket: TcpStream, answer: &Answer) -> io::Result<()> {
         sleep(SPEAKING).await;
         socket.write_all(answer.finish.as_bytes()).await?;
     }
-}
-
-fn is_whole(request: &[u8]) -> bool {
-    let Some(end) = memmem::find(request, b"\r\n\r\n") else { return false };
-    let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    request.len() >= end + 4 + length.unwrap_or(0)
 }

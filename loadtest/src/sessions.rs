@@ -2,7 +2,6 @@
 //! frames of the same size, by turns, in one run. The difference is what the gateway itself adds.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,19 +10,19 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use wtransport::config::IpBindConfig;
 use wtransport::endpoint::endpoint_side::Client;
-use wtransport::tls::Sha256Digest;
-use wtransport::{ClientConfig, Connection, Endpoint, RecvStream};
+use wtransport::{Connection, Endpoint, RecvStream};
 
-use crate::gateway::{self, Gateway};
-use crate::http;
-use crate::provider::{Provider, request};
-use crate::report::{Report, rounded};
-use crate::{Common, Fault, say};
+use crate::clock::now_ns;
+use crate::gateway::{Gateway, Journal};
+use crate::hex::unhex;
+use crate::machine::{self, Tree};
+use crate::provider::Provider;
+use crate::report::{Report, median, rounded};
+use crate::script::Script;
+use crate::{Common, Fault, http, say, webtransport};
 
 const WITHIN: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(2);
@@ -42,7 +41,7 @@ pub(crate) struct Options {
     rate: f64,
     /// Bytes of text per frame
     #[arg(long, default_value_t = 64)]
-    text: u64,
+    text: usize,
     /// How long to measure, per turn
     #[arg(long, value_name = "S", default_value_t = 8.0)]
     seconds: f64,
@@ -53,7 +52,7 @@ pub(crate) struct Options {
 /// Who is measured, and what to follow there.
 struct Server {
     url: String,
-    hash: [u8; 32],
+    hashes: Vec<[u8; 32]>,
     /// Streams that have to be asked for.
     names: Vec<String>,
     /// Streams that come.
@@ -71,7 +70,7 @@ struct Turn {
 }
 
 pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
-    let provider = Provider::start().await?;
+    let provider = Provider::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let (mut ours, mut bare, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         let turn = Box::pin(of_the_gateway(options, common, &provider)).await?;
@@ -87,69 +86,56 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
     report.note("sessions", options.sessions, "");
     report.note("streams per session", options.streams, "");
     report.note("frames per second and stream", options.rate, "");
-    let median = |turns: &[Turn], figure: fn(&Turn) -> f64| {
-        let mut figures: Vec<f64> = turns.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
-    };
-    let (cost, floor) = (median(&ours, |turn| turn.cost), median(&bare, |turn| turn.cost));
-    report.note("bytes of a frame", rounded(median(&ours, |turn| turn.record_bytes)), "");
+    let of = |turns: &[Turn], figure: fn(&Turn) -> f64| median(turns.iter().map(figure));
+    let (cost, floor) = (of(&ours, |turn| turn.cost), of(&bare, |turn| turn.cost));
+    report.note("bytes of a frame", rounded(of(&ours, |turn| turn.record_bytes)), "");
     report.note("CPU per frame, gateway", rounded(cost), "µs");
     report.note("CPU per frame, bare loop", rounded(floor), "µs");
     report.note("ratio", rounded(cost / floor), "");
     if !alone.is_empty() {
-        let floor = median(&alone, |turn| turn.cost);
+        let floor = of(&alone, |turn| turn.cost);
         report.note("CPU per frame, bare loop with one stream per session", rounded(floor), "µs");
         report.note("ratio to that", rounded(cost / floor), "");
     }
-    report.note("memory per session, gateway", rounded(median(&ours, |turn| turn.session_kib)), "KiB");
-    report.note("memory per session, bare loop", rounded(median(&bare, |turn| turn.session_kib)), "KiB");
+    report.note("memory per session, gateway", rounded(of(&ours, |turn| turn.session_kib)), "KiB");
+    report.note("memory per session, bare loop", rounded(of(&bare, |turn| turn.session_kib)), "KiB");
     if ours.iter().any(|turn| turn.lost) {
-        report.violations.push("a session broke off, or a stream ended without END".into());
+        report.violation("a session broke off, or a stream ended without END");
     }
     Ok(report)
 }
 
 /// The gateway with its streams, provider and journal in memory.
 async fn of_the_gateway(options: &Options, common: &Common, provider: &Provider) -> Result<Turn, Fault> {
-    let gateway = Gateway::start(provider.addr, options.sessions as u64, common).await?;
-    let before = gateway.memory_kib().0;
-    let (base, hash) = place(&gateway).await?;
+    let gateway = Gateway::start(provider.addr, options.sessions as u64, Journal::Memory, common).await?;
+    let before = gateway.tree().memory().now_kib;
+    let webtransport::Place { base, hashes } = webtransport::place(gateway.addr, "").await?;
     // Long enough for everybody to come, and for the measurement.
     let tokens = ((options.seconds + 10.0 + options.sessions as f64 / 100.0) * options.rate) as u64;
-    let simulate =
-        json!({ "tokens": tokens, "token_bytes": options.text, "rate": options.rate, "jitter": 0 });
     let names: Vec<String> = (0..options.streams).map(|number| format!("s{number}")).collect();
     for (number, name) in names.iter().enumerate() {
-        let envelope = format!(r#"{{"id":"{name}","request":{}}}"#, request(number, &simulate));
+        let script = Script {
+            stream: u32::try_from(number)?,
+            tokens,
+            token_bytes: options.text,
+            rate: options.rate,
+            jitter: 0.0,
+            burst: 1,
+            begin_us: 0,
+        };
+        let envelope = format!(r#"{{"id":"{name}","request":{}}}"#, script.request());
         let mut connection = http::Connection::open(gateway.addr).await?;
         let (status, _) = connection.ask("POST", "/v1/streams", "", &envelope).await?;
         if status != 201 {
             return Err(format!("a stream is not started: {status}").into());
         }
     }
-    let server = Server { url: format!("{base}/v1/session"), hash, names, streams: options.streams };
-    let turn = measure(options, &server, before, &gateway.proc()).await?;
+    provider.begin(now_ns());
+    let server = Server { url: format!("{base}/v1/session"), hashes, names, streams: options.streams };
+    let turn = measure(options, &server, before, &gateway.tree()).await?;
     let complaints = gateway.complaints();
     complaints.iter().for_each(say);
     Ok(turn)
-}
-
-/// Where the gateway's WebTransport is, and the hash of its certificate.
-async fn place(gateway: &Gateway) -> Result<(String, [u8; 32]), Fault> {
-    let mut connection = http::Connection::open(gateway.addr).await?;
-    let (_, said) = connection.ask("GET", "/v1/webtransport", "", "").await?;
-    let said: Value = serde_json::from_slice(&said)?;
-    let url = said["url"].as_str().ok_or("the gateway has no WebTransport")?;
-    let hash = said["certificate_hashes"][0]["value"].as_str().ok_or("there is no hash")?;
-    Ok((url.trim_end_matches("/v1/session").to_owned(), unhex(hash)?))
-}
-
-fn unhex(text: &str) -> Result<[u8; 32], Fault> {
-    let pairs =
-        text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or(""), 16));
-    let bytes: Vec<u8> = pairs.collect::<Result<_, _>>()?;
-    bytes.try_into().map_err(|_| "this is no SHA-256".into())
 }
 
 /// This program once more, as a server that does nothing but write.
@@ -160,41 +146,28 @@ async fn of_the_bare_loop(
     record_bytes: f64,
 ) -> Result<Turn, Fault> {
     let own = std::env::current_exe()?;
-    let mut command = match common.pin {
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.arg("-c").arg(core.to_string()).arg(own);
-            command
-        }
-        None => Command::new(own),
-    };
-    let mut child = command
+    let mut child = machine::command(&own, common.pin)
         .args(["bare", "--streams", &streams.to_string()])
         .args(["--rate", &options.rate.to_string(), "--bytes", &(record_bytes as u64).to_string()])
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()?;
     let stdout = child.stdout.take().ok_or("the bare loop says nothing")?;
     let mut said = String::new();
     timeout(WITHIN, BufReader::new(stdout).read_line(&mut said)).await??;
     let (addr, hash) = said.trim().split_once(' ').ok_or("the bare loop does not start")?;
     let addr: SocketAddr = addr.parse()?;
-    let proc = proc_of(&child);
-    let before = gateway::memory_kib(&proc).0;
-    let server = Server { url: format!("https://{addr}/"), hash: unhex(hash)?, names: Vec::new(), streams };
-    measure(options, &server, before, &proc).await
-}
-
-fn proc_of(child: &Child) -> std::path::PathBuf {
-    Path::new("/proc").join(child.id().unwrap_or(0).to_string())
+    let tree = Tree::of(child.id());
+    let before = tree.memory().now_kib;
+    let server =
+        Server { url: format!("https://{addr}/"), hashes: vec![unhex(hash)?], names: Vec::new(), streams };
+    measure(options, &server, before, &tree).await
 }
 
 /// Opens the sessions, waits until all of them get frames, and counts for a while.
-async fn measure(options: &Options, server: &Server, before_kib: u64, proc: &Path) -> Result<Turn, Fault> {
+async fn measure(options: &Options, server: &Server, before_kib: u64, tree: &Tree) -> Result<Turn, Fault> {
     let counts = Arc::new(Counts::default());
     let endpoints: Vec<Endpoint<Client>> =
-        (0..SOCKETS).map(|_| endpoint(server.hash)).collect::<Result<_, _>>()?;
+        (0..SOCKETS).map(|_| webtransport::endpoint(&server.hashes)).collect::<Result<_, _>>()?;
     let mut sessions = JoinSet::new();
     let mut readers = JoinSet::new();
     for number in 0..options.sessions {
@@ -218,11 +191,10 @@ async fn measure(options: &Options, server: &Server, before_kib: u64, proc: &Pat
         kept.push((connection, control));
     }
     sleep(SETTLE).await;
-    let session_kib =
-        (gateway::memory_kib(proc).0.saturating_sub(before_kib)) as f64 / options.sessions as f64;
-    let (cpu, frames, bytes) = (gateway::cpu(proc), counts.frames(), counts.bytes());
+    let session_kib = tree.memory().now_kib.saturating_sub(before_kib) as f64 / options.sessions as f64;
+    let (cpu, frames, bytes) = (tree.cpu(), counts.frames(), counts.bytes());
     sleep(Duration::from_secs_f64(options.seconds)).await;
-    let (cpu, frames, bytes) = (gateway::cpu(proc) - cpu, counts.frames() - frames, counts.bytes() - bytes);
+    let (cpu, frames, bytes) = (tree.cpu() - cpu, counts.frames() - frames, counts.bytes() - bytes);
     let wanted = options.sessions as f64 * f64::from(server.streams) * options.rate * options.seconds;
     if (frames as f64) < wanted * 0.9 {
         say(format_args!("only {frames} of {wanted} frames came: this machine is too slow for that"));
@@ -233,15 +205,6 @@ async fn measure(options: &Options, server: &Server, before_kib: u64, proc: &Pat
         session_kib,
         lost: counts.lost.load(Ordering::Relaxed),
     })
-}
-
-fn endpoint(hash: [u8; 32]) -> Result<Endpoint<Client>, Fault> {
-    let config = ClientConfig::builder()
-        .with_bind_config(IpBindConfig::LocalV4)
-        .with_server_certificate_hashes([Sha256Digest::new(hash)])
-        .keep_alive_interval(Some(Duration::from_secs(5)))
-        .build();
-    Ok(Endpoint::client(config)?)
 }
 
 /// Follows the streams, if there are any to be named.

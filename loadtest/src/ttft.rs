@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::json;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Journal};
 use crate::http::{Connection, Progress};
 use crate::instant::Instantly;
-use crate::provider::{Provider, request};
 use crate::report::Report;
-use crate::{Common, Fault, limits, sse};
+use crate::script::Script;
+use crate::token::{self, Token};
+use crate::{Common, Fault, sse};
 
 /// Rounds that are not counted: connections, caches, branch predictors.
 const WARM_UP: usize = 20;
@@ -81,13 +81,24 @@ impl Client {
 }
 
 pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
-    limits::check(8, 1)?;
-    let provider = Provider::start().await?;
-    let simulate = json!({ "seed": 1, "tokens": options.tokens });
-    let expected = provider.expect(0, &simulate).await?;
+    let script = Script {
+        stream: 0,
+        tokens: options.tokens,
+        token_bytes: token::BYTES_MIN,
+        rate: 0.0,
+        jitter: 0.0,
+        burst: 1,
+        begin_us: 0,
+    };
+    let mut body = Vec::new();
+    script.opening(&mut body);
+    for number in 0..options.tokens {
+        script.say(Token { stream: 0, number, due_ns: 0, late_us: 0 }, &mut body);
+    }
+    script.closing(&mut body);
     let pause = Duration::from_secs_f64(options.text_after / 1e3);
-    let provider = Instantly::start(std::str::from_utf8(&expected.body)?, pause).await?;
-    let gateway = Gateway::start(provider.addr, 8, common).await?;
+    let provider = Instantly::start(std::str::from_utf8(&body)?, pause).await?;
+    let gateway = Gateway::start(provider.addr, 8, Journal::Memory, common).await?;
     let mut direct = Client::open(provider.addr).await?;
     let mut through = Client::open(gateway.addr).await?;
     let mut times: [Vec<Times>; 3] = Default::default();
@@ -96,7 +107,7 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
         let mut order = WAYS;
         fastrand::shuffle(&mut order);
         for way in order {
-            let request = request(0, &simulate);
+            let request = script.request();
             let client = if way == Way::Direct { &mut direct } else { &mut through };
             if options.fresh {
                 client.renew().await?;

@@ -1,0 +1,485 @@
+//! A preset at work: streams that wait, viewers that come, one release of all, and what must be true afterwards.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::clock::now_ns;
+use crate::crowd::{self, Job, MOMENT, Watched};
+use crate::fleet::Fleet;
+use crate::gateway::{Gateway, address};
+use crate::hex::hex;
+use crate::http::Connection;
+use crate::limits::{Layout, Wanted};
+use crate::machine::{self, Tree};
+use crate::preset::{Preset, Transport};
+use crate::progress::Progress;
+use crate::provider::Provider;
+use crate::report::{Report, rounded};
+use crate::script::Script;
+use crate::tally::{Moment, Tally};
+use crate::viewer::Wire;
+use crate::{Common, Fault, json_line, say, webtransport};
+
+/// Beyond the time that everything takes by the schedule.
+const GRACE: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// Until memory of the viewers' coming has come to rest.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Between the order and the beginning, so that it reaches everybody.
+const LEAD: Duration = Duration::from_millis(200);
+const STARTING_MAX: usize = 32;
+
+/// Which gateway.
+#[derive(Debug, Args)]
+pub(crate) struct Against {
+    /// A gateway that runs already, with a provider called `load` at --provider-listen
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
+    /// Where that gateway finds the provider
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9199")]
+    provider_listen: SocketAddr,
+    /// Key of that gateway
+    #[arg(long)]
+    key: Option<String>,
+    /// Its process, if it is on this machine, to measure CPU and memory
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+}
+
+impl Default for Against {
+    /// One of our own.
+    fn default() -> Self {
+        let provider_listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { against: None, provider_listen, key: None, pid: None }
+    }
+}
+
+/// One moment of the run, with what the system says.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// Since the beginning.
+    pub(crate) at_s: f64,
+    pub(crate) moment: Moment,
+    /// Since the beginning.
+    pub(crate) cpu: Duration,
+    pub(crate) memory_kib: u64,
+    pub(crate) tcp_kib: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) report: Report,
+    pub(crate) tally: Tally,
+    pub(crate) samples: Vec<Sample>,
+    /// When the schedule began, by [`crate::clock`].
+    pub(crate) begin_ns: u64,
+    /// Of the gateway, before anybody came, and with everybody there who comes early.
+    pub(crate) memory_kib: (u64, u64),
+}
+
+/// The process under test, if it can be measured; its CPU goes on counting through a restart.
+struct Server {
+    own: Option<Gateway>,
+    pid: Option<u32>,
+    before: Duration,
+}
+
+impl Server {
+    fn tree(&self) -> Option<Tree> {
+        self.own.as_ref().map(Gateway::tree).or(self.pid.map(|pid| Tree::of([pid])))
+    }
+
+    fn cpu(&self) -> Duration {
+        self.before + self.tree().map(|tree| tree.cpu()).unwrap_or_default()
+    }
+
+    fn memory(&self) -> machine::Memory {
+        self.tree().map(|tree| tree.memory()).unwrap_or_default()
+    }
+
+    async fn restart(&mut self, down: Duration) -> Result<Duration, Fault> {
+        let gateway =
+            self.own.as_mut().ok_or("only a gateway of our own can be killed: leave out --against")?;
+        self.before += gateway.tree().cpu();
+        gateway.kill().await?;
+        sleep(down).await;
+        let began = now_ns();
+        gateway.start_again().await?;
+        Ok(Duration::from_nanos(now_ns() - began))
+    }
+}
+
+pub(crate) async fn run(
+    name: &str,
+    preset: &Preset,
+    against: &Against,
+    common: &Common,
+) -> Result<Outcome, Fault> {
+    if preset.kill_at_s.is_some() && against.against.is_some() {
+        return Err("this preset kills the gateway: leave out --against, or say --set kill_at_s=0".into());
+    }
+    let layout = wanted(preset, against).check()?;
+    let listen = match against.against {
+        Some(_) => against.provider_listen,
+        None => SocketAddr::from(([127, 0, 0, 1], 0)),
+    };
+    let provider = Provider::start(listen).await?;
+    let own = match against.against {
+        Some(_) => None,
+        None => Some(
+            Gateway::start(provider.addr, preset.all_viewers() + preset.streams, preset.journal, common)
+                .await?,
+        ),
+    };
+    let addr = match (&own, &against.against) {
+        (Some(gateway), _) => gateway.addr,
+        (None, url) => address(url.as_deref().unwrap_or_default())?,
+    };
+    let server = Server { own, pid: against.pid, before: Duration::ZERO };
+    let headers = against.key.iter().map(|key| format!("authorization: Bearer {key}\r\n")).collect();
+    say(format_args!("{name}: {}, {} tokens each at {}/s", told(preset), preset.tokens, preset.rate));
+    json_line(common, || json!({ "kind": "begin", "preset": name, "values": preset }));
+    let mut run = Run {
+        preset,
+        common,
+        provider,
+        server,
+        addr,
+        headers,
+        report: Report::default(),
+        samples: Vec::new(),
+        begin_ns: 0,
+        memory_kib: (0, 0),
+    };
+    let watched = run.start_streams().await?;
+    run.memory_kib.0 = run.server.memory().now_kib;
+    let fleet = Fleet::start(&run.jobs(&watched, layout).await?).await?;
+    let cpu_before = (machine::own_cpu(), run.server.cpu());
+    let fleet = run.through(fleet).await?;
+    let tally = run.conclude(&watched, &fleet);
+    run.figures(&tally, cpu_before, fleet.cpu());
+    run.afterwards(&watched).await?;
+    let Run { report, samples, begin_ns, memory_kib, .. } = run;
+    Ok(Outcome { report, tally, samples, begin_ns, memory_kib })
+}
+
+fn told(preset: &Preset) -> String {
+    format!("{} streams × {} viewers over {:?}", preset.streams, preset.viewers, preset.transport)
+}
+
+fn wanted(preset: &Preset, against: &Against) -> Wanted {
+    let block_bytes = preset.token_bytes + 400;
+    Wanted {
+        streams: preset.streams,
+        viewers: preset.all_viewers(),
+        silent: (preset.all_viewers() as f64 * preset.silent).ceil() as u64,
+        is_webtransport: preset.transport == Transport::Webtransport,
+        log_kib: (preset.streams * preset.tokens * block_bytes) >> 10,
+        is_local: against
+            .against
+            .as_deref()
+            .is_none_or(|url| address(url).is_ok_and(|addr| addr.ip().is_loopback())),
+    }
+}
+
+struct Run<'a> {
+    preset: &'a Preset,
+    common: &'a Common,
+    provider: Provider,
+    server: Server,
+    addr: SocketAddr,
+    headers: String,
+    report: Report,
+    samples: Vec<Sample>,
+    begin_ns: u64,
+    memory_kib: (u64, u64),
+}
+
+impl Run<'_> {
+    /// All streams, which say nothing yet.
+    async fn start_streams(&self) -> Result<Vec<Watched>, Fault> {
+        let may_start = std::sync::Arc::new(Semaphore::new(STARTING_MAX));
+        let mut starting: JoinSet<Result<(), String>> = JoinSet::new();
+        let mut watched = Vec::new();
+        for stream in 0..u32::try_from(self.preset.streams)? {
+            let script = script(self.preset, stream);
+            let id = format!("load-{}-{stream}", std::process::id());
+            let envelope = format!(r#"{{"id":"{id}","provider":"load","request":{}}}"#, script.request());
+            let (addr, headers, may_start) = (self.addr, self.headers.clone(), may_start.clone());
+            let target = format!("/v1/streams/{id}");
+            watched.push(Watched { target: target.clone(), script });
+            starting.spawn(async move {
+                let _permit = may_start.acquire().await;
+                let started = async {
+                    let mut connection = Connection::open(addr).await?;
+                    connection.ask("POST", "/v1/streams", &headers, &envelope).await
+                };
+                match started.await {
+                    Ok((201, _)) => Ok(()),
+                    Ok((status, body)) => {
+                        Err(format!("{target} is not started: {status} {}", String::from_utf8_lossy(&body)))
+                    }
+                    Err(error) => Err(format!("{target} is not started: {error}")),
+                }
+            });
+        }
+        while let Some(started) = starting.join_next().await {
+            started??;
+        }
+        Ok(watched)
+    }
+
+    async fn jobs(&self, watched: &[Watched], layout: Layout) -> Result<Vec<Job>, Fault> {
+        let preset = self.preset;
+        let (wire, place) = match preset.transport {
+            Transport::Sse => (Wire::Events, None),
+            Transport::Webtransport => {
+                (Wire::Session, Some(webtransport::place(self.addr, &self.headers).await?))
+            }
+        };
+        let job = Job {
+            wire,
+            addr: self.addr,
+            place,
+            headers: self.headers.clone(),
+            streams: watched.to_vec(),
+            viewers: preset.viewers,
+            share: 0,
+            of: layout.children,
+            sources: layout.sources,
+            late: preset.late,
+            late_within: preset.late_within_s.map(Duration::from_secs_f64),
+            silent: preset.silent,
+            cuts: preset.cuts,
+            interruptible: preset.kill_at_s.is_some(),
+            seed: preset.seed,
+            within: Duration::from_secs_f64(preset.seconds().max(preset.late_within_s.unwrap_or(0.0)))
+                + GRACE,
+        };
+        Ok((0..layout.children).map(|share| Job { share, ..job.clone() }).collect())
+    }
+
+    /// From the first viewer to the last one's end.
+    async fn through(&mut self, mut fleet: Fleet) -> Result<Fleet, Fault> {
+        let mut progress = Progress::new();
+        let coming = async {
+            while !fleet.is_ready() {
+                fleet.hear().await?;
+                progress.show(format_args!("{} viewers are there", fleet.moment().connected));
+            }
+            Ok::<_, Fault>(())
+        };
+        timeout(READY_WITHIN, coming).await.map_err(|_| "viewers do not come in within two minutes")??;
+        progress.clear();
+        sleep(SETTLE).await;
+        self.memory_kib.1 = self.server.memory().now_kib;
+        let begin = now_ns() + LEAD.as_nanos() as u64;
+        self.begin_ns = begin;
+        fleet.begin(begin).await?;
+        self.provider.begin(begin);
+        let cpu = self.server.cpu();
+        let mut tick = interval(MOMENT);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut kill = self.preset.kill_at_s.filter(|at| *at > 0.0).map(|at| begin + (at * 1e9) as u64);
+        while !fleet.is_done() {
+            tokio::select! {
+                heard = fleet.hear() => heard?,
+                _ = tick.tick() => {
+                    let moment = fleet.moment();
+                    progress.show(self.line(&moment));
+                    self.sample(moment, cpu);
+                }
+                () = crate::clock::until(kill.unwrap_or(0)), if kill.is_some() => {
+                    kill = None;
+                    progress.clear();
+                    let back = self.server.restart(Duration::from_secs_f64(self.preset.down_s)).await?;
+                    say(format_args!("killed, and back {} ms after its start", back.as_millis()));
+                    self.report.note("the gateway's own start, after kill -9", rounded(back.as_secs_f64() * 1e3), "ms");
+                }
+            }
+        }
+        let moment = fleet.moment();
+        self.sample(moment, cpu);
+        progress.clear();
+        Ok(fleet)
+    }
+
+    fn line(&self, moment: &Moment) -> String {
+        let p99 = moment.latency.quantile_ms(0.99).map_or("–".to_owned(), |ms| format!("{ms:.1} ms"));
+        format!(
+            "{} of {} viewers connected, {} done, {} events, p99 {p99}, {} violations",
+            moment.connected,
+            self.preset.all_viewers(),
+            moment.finished,
+            moment.events,
+            moment.violations
+        )
+    }
+
+    fn sample(&mut self, moment: Moment, cpu_before: Duration) {
+        let Some(at) = now_ns().checked_sub(self.begin_ns) else { return };
+        let sample = Sample {
+            at_s: at as f64 / 1e9,
+            moment,
+            cpu: self.server.cpu().saturating_sub(cpu_before),
+            memory_kib: self.server.memory().now_kib,
+            tcp_kib: machine::tcp_kib(),
+        };
+        json_line(self.common, || sample.json());
+        self.samples.push(sample);
+    }
+
+    /// Adds up what the children say, and compares it with what the provider has said.
+    fn conclude(&mut self, watched: &[Watched], fleet: &Fleet) -> Tally {
+        let mut tally = Tally::default();
+        for done in &fleet.done {
+            tally.merge(&done.tally);
+            self.report.violations(done.violations, done.told.iter().cloned());
+        }
+        for Watched { target, script } in watched {
+            let mut ends =
+                fleet.done.iter().flat_map(|done| &done.ends).filter(|(of, _)| *of == script.stream);
+            let Some((_, end)) = ends.next() else { continue };
+            if let Some((_, other)) = ends.find(|(_, other)| other != end) {
+                self.report.violation(format!("{target}: viewers saw two ends: {end}, and {other}"));
+            }
+            let (answer, calls) = self.provider.said(|said| {
+                (
+                    said.answers.get(&script.stream).cloned(),
+                    said.calls.get(&script.stream).copied().unwrap_or(0),
+                )
+            });
+            if let (true, Some((bytes, hash))) = (end.starts_with("completed"), answer) {
+                let wanted = crowd::said("completed", script.blocks(), bytes, &hash);
+                if *end != wanted {
+                    self.report
+                        .violation(format!("{target}: the provider said {wanted}, and viewers got {end}"));
+                }
+            }
+            if calls > 1 {
+                self.report.violation(format!("{target}: the provider was called {calls} times"));
+            }
+        }
+        tally
+    }
+
+    fn figures(&mut self, tally: &Tally, before: (Duration, Duration), viewers_cpu: Duration) {
+        let report = &mut self.report;
+        let wall = tally.last_ns.saturating_sub(self.begin_ns) as f64 / 1e9;
+        let late = self.provider.said(|said| said.late.clone());
+        report.note("streams", self.preset.streams, "");
+        report.note("viewers", self.preset.all_viewers(), "");
+        report.note("deliveries (events)", tally.events, "");
+        report.note("tokens delivered", tally.tokens, "");
+        report.note("bytes", tally.bytes, "");
+        report.note("resumes", tally.resumes, "");
+        report.note("wall", rounded(wall), "s");
+        report.note("deliveries per second", rounded(tally.events as f64 / wall), "");
+        report.note_times("latency, token due → viewer,", &tally.latency);
+        report.note_times("latency, token sent → viewer,", &tally.since_sent);
+        report.note_times("first token, due → viewer,", &tally.first_token);
+        report.note_times("late join, connect → caught up,", &tally.late_join);
+        report.note_times("recovery, lost → next event,", &tally.recovery);
+        report.note_times("provider behind its schedule,", &late);
+        if self.server.tree().is_some() {
+            let cpu = self.server.cpu().saturating_sub(before.1);
+            let memory = self.server.memory();
+            let each = |kib: u64| rounded(kib as f64 / self.preset.all_viewers() as f64);
+            report.note("gateway CPU, viewers' connecting included", rounded(cpu.as_secs_f64()), "s");
+            let delivering = self.samples.last().map_or(Duration::ZERO, |sample| sample.cpu);
+            let per_delivery = |cpu: Duration| rounded(cpu.as_secs_f64() * 1e6 / tally.events as f64);
+            report.note("gateway CPU per delivery", per_delivery(delivering), "µs");
+            let (before, ready) = self.memory_kib;
+            report.note("gateway memory before viewers", before, "KiB");
+            report.note("gateway memory per viewer that waits", each(ready.saturating_sub(before)), "KiB");
+            report.note("gateway memory after", memory.now_kib, "KiB");
+            report.note("gateway memory peak", memory.peak_kib, "KiB");
+            report.note(
+                "gateway memory per viewer, log included",
+                each(memory.peak_kib.saturating_sub(before)),
+                "KiB",
+            );
+            let tcp = self.samples.iter().map(|sample| sample.tcp_kib).max().unwrap_or(0);
+            report.note("TCP buffers of both sides, peak", tcp, "KiB");
+        }
+        if let Some(gateway) = &self.server.own {
+            let complaints = gateway.complaints();
+            report.note("gateway log lines above info", complaints.len(), "");
+            complaints.iter().for_each(say);
+            report.note("gateway", gateway.binary.display().to_string(), "");
+        }
+        let own = machine::own_cpu() - before.0;
+        report.note("provider CPU", rounded(own.as_secs_f64()), "s");
+        report.note("viewers' CPU", rounded(viewers_cpu.as_secs_f64()), "s");
+    }
+
+    /// What must be true of every stream when all viewers are gone.
+    async fn afterwards(&mut self, watched: &[Watched]) -> Result<(), Fault> {
+        let mut connection = Connection::open(self.addr).await?;
+        for Watched { target, script } in watched {
+            let (_, state) = connection.ask("GET", target, &self.headers, "").await?;
+            let state: Value = serde_json::from_slice(&state)?;
+            let blocks = state["blocks"].as_u64().unwrap_or(0);
+            let over = format!("{target}/events?after={}", blocks + 1);
+            let (status, _) = connection.ask("GET", &over, &self.headers, "").await?;
+            if status != 204 {
+                self.report.violation(format!("{over} answers {status} and not 204"));
+            }
+            let answer = self.provider.said(|said| said.answers.get(&script.stream).cloned());
+            let Some((bytes, hash)) = answer.filter(|_| state["status"] == "completed") else {
+                if self.preset.kill_at_s.is_none() {
+                    self.report.violation(format!("{target} has not completed: {}", state["end"]));
+                }
+                continue;
+            };
+            if state["hash"] != hash.as_str() || state["bytes"] != bytes || blocks != script.blocks() {
+                self.report
+                    .violation(format!("{target} is not what the provider said: {bytes} bytes, {hash}"));
+            }
+            let (status, raw) = connection.ask("GET", &format!("{target}/raw"), &self.headers, "").await?;
+            let sum = hex(ring::digest::digest(&ring::digest::SHA256, &raw).as_ref());
+            if status != 200 || sum != hash {
+                self.report.violation(format!(
+                    "{target}/raw is not what the provider said ({status}, {} bytes)",
+                    raw.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn script(preset: &Preset, stream: u32) -> Script {
+    let begin = preset.spread_s * f64::from(stream) / preset.streams as f64;
+    Script {
+        stream,
+        tokens: preset.tokens,
+        token_bytes: preset.token_bytes as usize,
+        rate: preset.rate,
+        jitter: preset.jitter,
+        burst: preset.burst,
+        begin_us: (begin * 1e6) as u64,
+    }
+}
+
+impl Sample {
+    fn json(&self) -> Value {
+        let Moment { events, tokens, bytes, connected, finished, violations, latency, silence_ms } =
+            &self.moment;
+        let ms = |quantile| latency.quantile_ms(quantile).map(rounded);
+        json!({
+            "kind": "moment", "at_s": rounded(self.at_s),
+            "events": events, "tokens": tokens, "bytes": bytes,
+            "connected": connected, "finished": finished, "violations": violations,
+            "latency_ms": { "p50": ms(0.5), "p99": ms(0.99), "max": ms(1.0) },
+            "silence_ms": rounded(*silence_ms),
+            "cpu_s": rounded(self.cpu.as_secs_f64()), "memory_kib": self.memory_kib, "tcp_kib": self.tcp_kib,
+        })
+    }
+}
