@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Files that belong together.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub(crate) struct Watched<const N: usize> {
 }
 
 /// What another content under the same name does not share.
-type Stamp = (SystemTime, u64, u64);
+type Stamp = (i64, i64, u64, u64);
 
 impl<const N: usize> Watched<N> {
     pub(crate) fn new(paths: [PathBuf; N]) -> Self {
@@ -28,7 +27,7 @@ impl<const N: usize> Watched<N> {
     /// Whether they are others than at the last look; at the first one they are. A file that is being replaced may not
     /// be there for a moment, which is no change.
     pub(crate) fn have_changed(&mut self) -> bool {
-        let mut now = [(SystemTime::UNIX_EPOCH, 0, 0); N];
+        let mut now = [(0, 0, 0, 0); N];
         for (stamp, path) in now.iter_mut().zip(&self.paths) {
             match stamp_of(path) {
                 Ok(found) => *stamp = found,
@@ -41,7 +40,8 @@ impl<const N: usize> Watched<N> {
 
 fn stamp_of(path: &Path) -> io::Result<Stamp> {
     let metadata = fs::metadata(path)?;
-    Ok((metadata.modified()?, metadata.ino(), metadata.len()))
+    // That time changes with the permissions, too.
+    Ok((metadata.ctime(), metadata.ctime_nsec(), metadata.ino(), metadata.len()))
 }
 
 /// Why a file with a secret is not read.
@@ -49,13 +49,13 @@ fn stamp_of(path: &Path) -> io::Result<Stamp> {
 pub(crate) enum SecretError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("every user of this machine can read it: run `chmod o= {0}`")]
+    #[error("others can read or change it: run `chmod g-w,o= {0}`")]
     Exposed(String),
 }
 
-/// Reads a file with a secret, which only its owner and group may be able to read.
+/// Reads a file with a secret, which only its owner and group may be able to read, and its owner alone to change.
 pub(crate) fn secret(path: &Path) -> Result<Vec<u8>, SecretError> {
-    const OTHERS: u32 = 0o007;
+    const OTHERS: u32 = 0o027;
     let mut file = File::open(path)?;
     if file.metadata()?.mode() & OTHERS != 0 {
         return Err(SecretError::Exposed(path.display().to_string()));
@@ -95,13 +95,14 @@ mod tests {
     fn what_others_can_read_is_no_secret() {
         let path = file();
         fs::write(&path, "s").unwrap();
-        for (mode, is_secret) in [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o602, false)]
+        for (mode, is_secret) in
+            [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o602, false), (0o660, false)]
         {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let read = secret(&path);
             assert_eq!(read.is_ok(), is_secret, "{mode:o}");
             if let Err(error) = read {
-                assert!(error.to_string().contains(&format!("chmod o= {}", path.display())), "{error}");
+                assert!(error.to_string().contains(&format!("chmod g-w,o= {}", path.display())), "{error}");
             }
         }
         fs::remove_file(path).unwrap();

@@ -9,7 +9,7 @@ use reqwest::Client;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Gate;
+use crate::auth::{Gate, Keyring};
 use crate::cast::hub::Hub;
 use crate::config::Config;
 use crate::edge::names::Names;
@@ -43,6 +43,7 @@ impl Gateway {
         config: &Config,
         variable: impl Fn(&str) -> Option<String>,
         client: Client,
+        keyring: Keyring,
         opened: Opened,
     ) -> Self {
         let Opened { journal, known, secret } = opened;
@@ -58,7 +59,7 @@ impl Gateway {
         hub.restore(known);
         let edge = Edge::new(edge::Parts {
             hub: hub.clone(),
-            gate: Gate::new(&config.auth, &secret),
+            gate: Gate::new(keyring, &secret),
             names: names(config),
             forward: registry,
             place: Place::default(),

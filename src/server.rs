@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::auth::{self, Keyring};
 use crate::cast::end::Why;
 use crate::cast::hub::Hub;
 use crate::config::Config;
@@ -30,6 +31,8 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
     #[error(transparent)]
+    Auth(#[from] auth::Problem),
+    #[error(transparent)]
     Certificate(#[from] webtransport::CertificateError),
 }
 
@@ -49,6 +52,7 @@ impl Server {
     /// Opens the listeners and begins to serve. `variable` looks up environment variables.
     pub fn start(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
         let metrics = telemetry::install();
+        let keyring = Keyring::open(&config.auth, &variable)?;
         // 1. The journal is there, ours, and nobody else's: else nothing is opened at all.
         let prepared = journal::prepare(&config.journal)?;
         // 2. Who asks is told that it takes a while.
@@ -66,7 +70,7 @@ impl Server {
         let opened = prepared.recover()?;
         let listener = bind("http.listen", config.http.listen)?;
         let client = upstream::client(&config.upstream, |builder| builder);
-        let gateway = Gateway::new(config, variable, client, opened);
+        let gateway = Gateway::new(config, variable, client, keyring, opened);
         let Gateway { hub, edge, public, connections, accepting, .. } = &gateway;
         let place = edge.place.clone();
         let endpoint = config.webtransport.enabled.then(|| open_endpoint(config, place)).transpose()?;
@@ -78,6 +82,7 @@ impl Server {
         if let Some(endpoint) = endpoint {
             public.spawn(endpoint.serve(edge.clone(), http.port(), accepting.clone()));
         }
+        services.spawn(edge.gate.keys().clone().keep_current(stop.clone()));
         services.spawn(hub.clone().expire(stop.clone()));
         services.spawn({
             let stop = stop.clone();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::scope::Scopes;
 use crate::crypto::{hex, random, sha256};
 
 /// One key that opens one tenant.
@@ -12,12 +13,11 @@ pub struct Config {
     pub name: String,
     /// SHA-256 of the key, in hexadecimal.
     pub sha256: Digest,
-    #[serde(default = "default_tenant")]
+    #[serde(default = "super::default_tenant")]
     pub tenant: String,
-}
-
-fn default_tenant() -> String {
-    super::OPEN_TENANT.into()
+    /// Everything, where nothing else is said.
+    #[serde(default, skip_serializing_if = "Scopes::is_all")]
+    pub scopes: Scopes,
 }
 
 /// SHA-256 of a key.
@@ -28,6 +28,10 @@ impl Digest {
     pub fn of(key: &str) -> Self {
         Self(sha256(key.as_bytes()))
     }
+
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
 }
 
 /// A fresh key: `tck_` and 256 random bits.
@@ -37,7 +41,7 @@ pub fn mint() -> String {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
+        serializer.serialize_str(&self.hex())
     }
 }
 

@@ -1,83 +1,75 @@
 //! Who may: a key or a ticket becomes a [`Grant`], a value that handlers take.
+//!
+//! In the order in which to read: `scope` and `grant` (what there is to be granted), `key` and `keys` (what a key is, and
+//! which ones are in use), `ticket` (made here or by an app, and what it says), and the [`Gate`] below.
 
-mod jwt;
+pub mod grant;
 pub mod key;
+pub mod keys;
+pub mod scope;
 pub mod ticket;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use self::key::Digest;
+pub use self::grant::{Denied, Grant, Only};
+use self::keys::Keys;
+use self::scope::Scopes;
 use self::ticket::Tickets;
-use crate::cast::id::Id;
+use self::ticket::issuer::{self, Algorithm, Issuer};
 
 /// The tenant of a gateway without keys.
 pub const OPEN_TENANT: &str = "default";
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+fn default_tenant() -> String {
+    OPEN_TENANT.into()
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Listen beyond loopback although there are no keys.
     pub insecure_open: bool,
+    /// Further keys, in a file that `tokencast key` edits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<PathBuf>,
     pub keys: Vec<key::Config>,
+    /// For whom tickets are: what they have to say as `aud`.
+    pub audience: String,
+    /// How the gateway signs the tickets that it makes.
+    pub ticket_algorithm: Algorithm,
+    pub ticket_keys: Vec<issuer::Config>,
 }
 
-/// What the bearer of a credential may do.
-#[derive(Debug, Clone)]
-pub struct Grant {
-    pub tenant: Arc<str>,
-    pub can: Can,
-    /// Only this stream.
-    only: Option<Id>,
-    /// When a viewing under this grant is over.
-    pub expires: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Can {
-    /// Start streams and list them.
-    pub start: bool,
-    /// Stop a stream.
-    pub stop: bool,
-}
-
-/// Why there is no grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    #[error(
-        "send a key or a ticket: `authorization: Bearer …`, or `?ticket=…` for a viewer that cannot set headers"
-    )]
-    Nothing,
-    #[error("this key is not known")]
-    UnknownKey,
-    #[error("this ticket is not valid here: get a fresh one from POST /v1/streams")]
-    BadTicket,
-    #[error("this ticket has expired: get a fresh one by repeating the POST with its Idempotency-Key or id")]
-    Expired,
-    #[error("a ticket cannot do this: use a key")]
-    NotByTicket,
-    #[error("this ticket may only watch: use a key, or a ticket that says `stop`")]
-    NoStop,
-}
-
-impl Grant {
-    /// Whether this grant reaches the stream at all. What it does not reach does not exist for its bearer.
-    pub fn reaches(&self, id: &Id) -> bool {
-        self.only.as_ref().is_none_or(|only| only == id)
-    }
-
-    pub fn start(&self) -> Result<(), Denied> {
-        if self.can.start { Ok(()) } else { Err(Denied::NotByTicket) }
-    }
-
-    pub fn stop(&self) -> Result<(), Denied> {
-        if self.can.stop { Ok(()) } else { Err(Denied::NoStop) }
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            insecure_open: false,
+            keys_file: None,
+            keys: Vec::new(),
+            audience: "tokencast".into(),
+            ticket_algorithm: Algorithm::EdDsa,
+            ticket_keys: Vec::new(),
+        }
     }
 }
+
+impl Config {
+    /// Whether there is anybody to be told apart from everybody.
+    pub fn wants_keys(&self) -> bool {
+        !self.keys.is_empty() || self.keys_file.is_some()
+    }
+}
+
+/// A key, or a file with some, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Problem(String);
 
 /// What a caller shows: each at most once, and as received.
 #[derive(Debug, Clone, Default)]
@@ -98,34 +90,71 @@ impl Credential {
     }
 }
 
+/// What opens a gateway, as far as its configuration and the files that it names say.
+#[derive(Debug)]
+pub struct Keyring {
+    keys: Keys,
+    issuers: HashMap<String, Issuer>,
+    audience: String,
+    algorithm: Algorithm,
+}
+
+impl Keyring {
+    /// Reads what there is to read. `variable` looks up environment variables.
+    pub fn open(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
+        let keys = Keys::open(&config.keys, config.keys_file.as_deref()).map_err(Problem)?;
+        if config.audience.is_empty() {
+            return Err(Problem("auth.audience: write a name for this gateway, as in \"tokencast\"".into()));
+        }
+        let mut issuers = HashMap::new();
+        for key in &config.ticket_keys {
+            let problem = |what: String| Problem(format!("auth.ticket_keys, kid = {:?}: {what}", key.kid));
+            let issuer = Issuer::of(key, &config.audience, &variable).map_err(problem)?;
+            if issuers.insert(key.kid.clone(), issuer).is_some() {
+                return Err(problem("two keys have this kid: choose another one".into()));
+            }
+        }
+        Ok(Self { keys, issuers, audience: config.audience.clone(), algorithm: config.ticket_algorithm })
+    }
+
+    /// How many keys there are now.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+}
+
 /// Turns credentials into grants.
 #[derive(Debug)]
 pub struct Gate {
-    keys: HashMap<Digest, Arc<str>>,
+    keys: Arc<Keys>,
     tickets: Tickets,
 }
 
 impl Gate {
-    /// Tickets are signed under `secret`.
-    pub fn new(config: &Config, secret: &[u8; 32]) -> Self {
-        let keys = config.keys.iter().map(|key| (key.sha256, key.tenant.as_str().into())).collect();
-        Self { keys, tickets: Tickets::new(secret) }
+    /// The gateway's own tickets are signed by what comes of `secret`.
+    pub fn new(keyring: Keyring, secret: &[u8; 32]) -> Self {
+        let Keyring { keys, issuers, audience, algorithm } = keyring;
+        Self { keys: Arc::new(keys), tickets: Tickets::new(issuers, &audience, algorithm, secret) }
     }
 
     /// Whether everybody who reaches the listener may do everything.
     pub fn is_open(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_open()
     }
 
-    /// Whether a credential opens this gateway, whatever else it may be.
+    /// Whether a credential opens this gateway, or has done so, whatever else it may be.
     pub fn is_ours(&self, credential: &str) -> bool {
-        self.keys.contains_key(&Digest::of(credential)) || self.tickets.check(credential).is_ok()
+        self.keys.opens(credential).is_some()
+            || !matches!(self.tickets.check(credential), Err(Denied::BadTicket))
     }
 
     /// Whether there is anybody to be kept apart.
     pub fn has_several_tenants(&self) -> bool {
-        let mut tenants = self.keys.values();
-        tenants.next().is_some_and(|first| tenants.any(|other| other != first))
+        self.keys.has_several_tenants()
+    }
+
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
     }
 
     pub fn tickets(&self) -> &Tickets {
@@ -151,10 +180,12 @@ impl Gate {
     pub fn grant(&self, credential: Option<&str>) -> Result<Grant, Denied> {
         match credential {
             Some(ticket) if ticket::looks_like_one(ticket) => self.tickets.check(ticket),
-            _ if self.is_open() => Ok(Self::everything(OPEN_TENANT.into())),
+            _ if self.is_open() => {
+                Ok(Grant { tenant: OPEN_TENANT.into(), scopes: Scopes::ALL, only: None, expires: None })
+            }
             Some(key) => {
-                let tenant = self.keys.get(&Digest::of(key)).ok_or(Denied::UnknownKey)?;
-                Ok(Self::everything(tenant.clone()))
+                let opens = self.keys.opens(key).ok_or(Denied::UnknownKey)?;
+                Ok(Grant { tenant: opens.tenant, scopes: opens.scopes, only: None, expires: None })
             }
             None => Err(Denied::Nothing),
         }
@@ -167,28 +198,26 @@ impl Gate {
             granted => granted,
         }
     }
-
-    fn everything(tenant: Arc<str>) -> Grant {
-        Grant { tenant, can: Can { start: true, stop: true }, only: None, expires: None }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::key::Digest;
+    use super::scope::Scope;
     use super::*;
+    use crate::cast::id::Id;
 
-    fn gate(keys: &[&str]) -> Gate {
-        let keys = keys
-            .iter()
-            .map(|key| key::Config {
-                name: "test".into(),
-                sha256: Digest::of(key),
-                tenant: format!("tenant of {key}"),
-            })
-            .collect();
-        Gate::new(&Config { keys, ..Config::default() }, &crate::crypto::random())
+    fn gate(keys: &[(&str, &[Scope])]) -> Gate {
+        let keys = keys.iter().map(|(key, scopes)| key::Config {
+            name: "test".into(),
+            sha256: Digest::of(key),
+            tenant: format!("tenant of {key}"),
+            scopes: scopes.iter().copied().collect(),
+        });
+        let config = Config { keys: keys.collect(), ..Config::default() };
+        Gate::new(Keyring::open(&config, |_| None).unwrap(), &crate::crypto::random())
     }
 
     #[test]
@@ -196,41 +225,66 @@ mod tests {
         let gate = gate(&[]);
         for credential in [None, Some("whatever")] {
             let grant = gate.grant(credential).unwrap();
-            assert!(grant.start().is_ok() && grant.stop().is_ok());
+            for granted in [grant.start(), grant.read(), grant.stop(), grant.purge(), grant.list()] {
+                assert_eq!(granted, Ok(()));
+            }
             assert_eq!(&*grant.tenant, OPEN_TENANT);
         }
     }
 
     #[test]
     fn a_key_opens_its_tenant() {
-        let gate = gate(&["one", "two"]);
+        let gate = gate(&[("one", &Scope::ALL), ("two", &Scope::ALL)]);
         assert_eq!(&*gate.grant(Some("two")).unwrap().tenant, "tenant of two");
         assert_eq!(gate.grant(Some("three")).unwrap_err(), Denied::UnknownKey);
         assert_eq!(gate.grant(None).unwrap_err(), Denied::Nothing);
     }
 
     #[test]
-    fn a_ticket_opens_one_stream() {
-        let (gate, id) = (gate(&["key"]), Id::random());
-        let (ticket, _) = gate.tickets().issue("tenant", &id, true, Duration::from_secs(60));
-        let grant = gate.grant(Some(&ticket)).unwrap();
-        assert!(grant.reaches(&id) && !grant.reaches(&Id::random()));
-        assert_eq!((grant.start(), grant.stop()), (Err(Denied::NotByTicket), Ok(())));
-        let (ticket, _) = gate.tickets().issue("tenant", &id, false, Duration::from_secs(60));
-        assert_eq!(gate.grant(Some(&ticket)).unwrap().stop(), Err(Denied::NoStop));
+    fn a_key_does_what_its_scopes_say() {
+        for scope in Scope::ALL {
+            let gate = gate(&[("key", &[scope])]);
+            let grant = gate.grant(Some("key")).unwrap();
+            let may = |granted: Result<(), Denied>| granted.is_ok();
+            assert_eq!(may(grant.start()), scope == Scope::Start);
+            assert_eq!(may(grant.read()), scope == Scope::Read);
+            assert_eq!(may(grant.stop()), scope == Scope::Stop);
+            assert_eq!(may(grant.purge()), scope == Scope::Admin);
+            assert_eq!(may(grant.list()), matches!(scope, Scope::Read | Scope::Admin));
+            let watching = [Scope::Read].into_iter().collect();
+            assert_eq!(
+                may(grant.issue(watching)),
+                scope == Scope::Read,
+                "nobody hands on what is not theirs"
+            );
+        }
     }
 
     #[test]
-    fn a_forged_ticket_opens_nothing() {
-        let (gate, id) = (gate(&[]), Id::random());
-        let (ticket, _) =
-            super::tests::gate(&[]).tickets().issue("tenant", &id, true, Duration::from_secs(60));
-        assert_eq!(gate.grant(Some(&ticket)).unwrap_err(), Denied::BadTicket, "another gateway's secret");
-        let (ticket, _) = gate.tickets().issue("tenant", &id, true, Duration::from_secs(60));
-        let body = ticket.split('.').nth(1).unwrap();
-        let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
-        for forged in [unsigned.as_str(), "a.b.c", "..", &format!("{ticket}x")] {
-            assert_eq!(gate.grant(Some(forged)).unwrap_err(), Denied::BadTicket, "{forged}");
+    fn a_ticket_opens_its_streams() {
+        let (gate, id) = (gate(&[("key", &Scope::ALL)]), Id::random());
+        let only = Only::Streams([id.clone()].into());
+        let issue = |scopes: &[Scope]| {
+            let scopes = scopes.iter().copied().collect();
+            gate.tickets().issue("tenant", &only, scopes, Duration::from_secs(60)).0
+        };
+        let grant = gate.grant(Some(&issue(&[Scope::Read, Scope::Stop]))).unwrap();
+        assert!(grant.reaches(&id) && !grant.reaches(&Id::random()));
+        assert_eq!((grant.read(), grant.stop()), (Ok(()), Ok(())));
+        for denied in
+            [grant.start(), grant.purge(), grant.list(), grant.issue([Scope::Read].into_iter().collect())]
+        {
+            assert_eq!(denied, Err(Denied::NotByTicket));
         }
+        assert_eq!(gate.grant(Some(&issue(&[Scope::Read]))).unwrap().stop(), Err(Denied::NoStop));
+        assert_eq!(gate.grant(Some(&issue(&[Scope::Stop]))).unwrap().read(), Err(Denied::NoWatch));
+    }
+
+    #[test]
+    fn what_is_ours_stays_ours() {
+        let gate = gate(&[("key", &Scope::ALL)]);
+        let only = Only::Streams([Id::random()].into());
+        let (old, _) = gate.tickets().issue("t", &only, Scopes::ALL, Duration::ZERO);
+        assert!(gate.is_ours("key") && gate.is_ours(&old) && !gate.is_ours("a.b.c") && !gate.is_ours("sk-1"));
     }
 }

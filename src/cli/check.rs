@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Settings, USAGE, fail, say};
+use crate::auth::Keyring;
 use crate::{logging, webtransport};
 
 #[derive(Debug, Args)]
@@ -27,6 +28,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if let Err(problem) = webtransport::check(&config.webtransport) {
         return fail(USAGE, problem);
     }
+    let keyring = match Keyring::open(&config.auth, |name| std::env::var(name).ok()) {
+        Ok(keyring) => keyring,
+        Err(problem) => return fail(USAGE, problem),
+    };
     if options.print {
         say(toml::to_string(&config).unwrap_or_default().trim());
         return ExitCode::SUCCESS;
@@ -43,7 +48,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     say(format_args!(
         "the configuration is right: {} providers, {} keys",
         config.providers.len(),
-        config.auth.keys.len()
+        keyring.keys()
     ));
     ExitCode::SUCCESS
 }

@@ -9,6 +9,7 @@ mod healthcheck;
 mod key;
 mod serve;
 pub mod simulate;
+mod ticket;
 mod watch;
 
 use std::path::PathBuf;
@@ -39,8 +40,10 @@ enum Command {
     /// Run the simulated provider alone: as OpenAI, Anthropic, Gemini and Ollama, with faults to choose
     #[command(after_help = simulate::STEERING)]
     Simulate(simulate::Options),
-    /// Make an API key: prints it, and what to put into the configuration
+    /// Make an API key: prints it, and what to put into the configuration; or list, add and revoke those of a file
     Key(key::Options),
+    /// Make a ticket: prints what lets somebody watch some streams for a while
+    Ticket(ticket::Options),
     /// Validate a configuration without running it
     Check(check::Options),
     /// Copy the database to a new file, while a gateway runs or while none does
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
             Command::Watch(options) => watch::run(options).await,
             Command::Simulate(options) => simulate::run(options).await,
             Command::Key(options) => key::run(&options),
+            Command::Ticket(options) => ticket::run(&options),
             Command::Check(options) => check::run(&options),
             Command::Backup(options) => backup::run(&options),
             Command::Export(options) => export::run(&options),

@@ -28,7 +28,7 @@ impl Config {
             }
         };
         let Self { http, webtransport, coalesce, retention, limits, upstream, .. } = self;
-        let open = !self.auth.keys.is_empty() || self.auth.insecure_open;
+        let open = self.auth.wants_keys() || self.auth.insecure_open;
         let reach = [
             ("http.listen", http.listen, true),
             ("webtransport.listen", webtransport.listen, webtransport.enabled),

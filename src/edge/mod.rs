@@ -49,7 +49,9 @@ impl Edge {
         Self(Arc::new(parts))
     }
 
-    /// The cast of that name, if there is one that the grant reaches. All others look alike.
+    /// The cast of that name, if there is one that the grant reaches. All others look alike, and take as long: what the
+    /// grant does not reach is not looked up, and somebody else's is under another name in the same map as nobody's. The
+    /// journal is asked for what is found there, and for nothing else.
     pub(crate) async fn find(&self, grant: &Grant, id: &str) -> Result<Cast, Missing> {
         let id = Id::parse(id).map_err(|_| Missing::Unknown)?;
         if !grant.reaches(&id) {

@@ -9,6 +9,7 @@ use crate::cast::durable::StorageError;
 use crate::cast::end::End;
 use crate::cast::hub::order::{AskError, Missing, Refused};
 use crate::cast::pages::Unread;
+use crate::telemetry;
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -67,10 +68,13 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         let (status, code) = match denied {
             Denied::Nothing | Denied::UnknownKey => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Denied::BadTicket => (StatusCode::UNAUTHORIZED, "invalid_ticket"),
+            Denied::BadTicket | Denied::BadClaims(_) => (StatusCode::UNAUTHORIZED, "invalid_ticket"),
             Denied::Expired => (StatusCode::UNAUTHORIZED, "ticket_expired"),
-            Denied::NotByTicket | Denied::NoStop => (StatusCode::FORBIDDEN, "forbidden"),
+            Denied::NotByTicket | Denied::NoWatch | Denied::NoStop | Denied::NoScope(_) => {
+                (StatusCode::FORBIDDEN, "forbidden")
+            }
         };
+        telemetry::denied(code);
         Self::new(status, code, denied.to_string())
     }
 }

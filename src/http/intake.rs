@@ -19,7 +19,8 @@ use super::App;
 use super::error::Error;
 use super::gate::{self, Granted};
 use super::place;
-use crate::auth::{Credential, Grant};
+use crate::auth::scope::Scope;
+use crate::auth::{Credential, Grant, Only};
 use crate::cast::Cast;
 use crate::cast::hub::order::{Ask, CREDENTIALS, Order, Started};
 use crate::cast::id::Id;
@@ -242,7 +243,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, E
 }
 
 fn started(app: &App, grant: &Grant, bases: &Bases, cast: &Cast, replayed: bool) -> Response {
-    let (ticket, expires_at) = ticket(app, grant, cast, true);
+    let (ticket, expires_at) = ticket(app, grant, cast);
     let on = |base: &str| format!("{base}/v1/streams/{}", cast.id());
     let url = on(&bases.http);
     let answer = json!({
@@ -276,10 +277,17 @@ pub(super) fn mark_replayed(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
 }
 
-/// A ticket for one stream, which lives as long as the stream can, and until when that is.
-pub(super) fn ticket(app: &App, grant: &Grant, cast: &Cast, may_stop: bool) -> (String, SystemTime) {
-    let lifetime = app.total + cast.about().ttl() + TICKET_MARGIN;
-    app.gate.tickets().issue(&grant.tenant, cast.id(), may_stop, lifetime)
+/// The ticket of who has started a stream: to watch it, and to stop it where its caller may stop.
+pub(super) fn ticket(app: &App, grant: &Grant, cast: &Cast) -> (String, SystemTime) {
+    let scopes = [Some(Scope::Read), grant.stop().is_ok().then_some(Scope::Stop)];
+    let only = Only::Streams([cast.id().clone()].into());
+    let lifetime = lifetime(app, cast.about().ttl());
+    app.gate.tickets().issue(&grant.tenant, &only, scopes.into_iter().flatten().collect(), lifetime)
+}
+
+/// As long as a stream can live that starts now and stays so long after its end.
+pub(super) fn lifetime(app: &App, ttl: Duration) -> Duration {
+    app.total.saturating_add(ttl).saturating_add(TICKET_MARGIN)
 }
 
 /// Where the caller finds us: what the configuration says, else under the name that it used.

@@ -17,7 +17,7 @@ pub(super) fn introduce(app: &App, grant: &Grant, cast: &Cast, headers: &mut Hea
     }
     // For pages that its caller answers. Whoever came by a ticket has one.
     if grant.start().is_ok()
-        && let Ok(ticket) = HeaderValue::from_str(&intake::ticket(app, grant, cast, true).0)
+        && let Ok(ticket) = HeaderValue::from_str(&intake::ticket(app, grant, cast).0)
     {
         headers.insert(HeaderName::from_static("tokencast-ticket"), ticket);
     }

@@ -31,6 +31,7 @@ pub(super) async fn show(
     Granted(grant): Granted,
     Name(id): Name,
 ) -> Result<Response, Error> {
+    grant.read()?;
     let cast = app.find(&grant, &id).await?;
     let whole = cast.look(|now| Json(Whole::of(Facts::of(&cast, &now), now.log, now.fold)).into_response());
     Ok(whole.await?)
@@ -42,7 +43,7 @@ pub(super) async fn list(
     Granted(grant): Granted,
     params: Params,
 ) -> Result<Response, Error> {
-    grant.start()?;
+    grant.list()?;
     let limit = params.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT) as usize;
     let before = params.number("page", 0..=u64::MAX)?;
     let status = params.get("status")?.filter(|status| !status.is_empty());
@@ -69,11 +70,7 @@ pub(super) async fn stop(
 ) -> Result<Response, Error> {
     let purge = params.flag("purge")?;
     let cast = app.find(&grant, &id).await?;
-    grant.stop()?;
-    if purge {
-        // A ticket that may stop may not erase.
-        grant.start()?;
-    }
+    if purge { grant.purge() } else { grant.stop() }?;
     let ended = cast.end().is_some();
     if purge {
         app.hub.purge(&cast).await.map_err(|error| Error::storage(&error))?;

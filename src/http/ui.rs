@@ -40,6 +40,7 @@ pub(super) async fn show(
     params: Params,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
+    grant.read()?;
     let cast = app.find(&grant, &id).await?;
     follow(&app, &grant, cast, start_index(&params)?.unwrap_or(0), link).await
 }

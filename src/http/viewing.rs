@@ -39,6 +39,7 @@ pub(super) async fn events(
 ) -> Result<Response, Error> {
     let heartbeat = params.number("heartbeat_ms", HEARTBEAT_MS)?.unwrap_or(HEARTBEAT_MS_DEFAULT);
     let snapshot = params.flag("snapshot")? && cursor.is_fresh();
+    grant.read()?;
     let found = app.find(&grant, &id).await;
     if matches!(found, Err(Missing::Gone)) && !cursor.is_fresh() {
         telemetry::resumed(Resume::Gone);
@@ -108,6 +109,7 @@ pub(super) async fn raw(
     if offset.is_some() && params.get("after")?.is_some() {
         return Err(invalid("offset", "give either `offset` or `after`"));
     }
+    grant.read()?;
     let cast = app.find(&grant, &id).await?;
     // Who waits is a viewer, too.
     let _waiting = cast.attach();
@@ -145,6 +147,7 @@ pub(super) async fn text(
     cursor: Cursor,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
+    grant.read()?;
     let cast = app.find(&grant, &id).await?;
     let after = match cursor.locate(&cast)? {
         Begin::After(after) => after,

@@ -60,6 +60,10 @@ pub enum OpenError {
         "journal.path = {path:?}: made by another version (schema {version}, this one reads {ours}): run that version"
     )]
     Version { path: PathBuf, version: i32, ours: i32 },
+    #[error(
+        "journal.mode = \"memory\": the secret of its tickets is in the gateway alone: ask it for one, by POST /v1/tickets"
+    )]
+    NoSecret,
     #[error("journal.path = {path:?}: {error}")]
     Storage { path: PathBuf, error: String },
 }
@@ -78,6 +82,14 @@ pub struct Opened {
 pub enum Prepared {
     Memory,
     Sqlite(sqlite::Prepared),
+}
+
+/// The secret of a database that is there, while a gateway has it or not.
+pub fn secret(config: &Config) -> Result<[u8; 32], OpenError> {
+    match config.mode {
+        Mode::Memory => Err(OpenError::NoSecret),
+        Mode::Sqlite => sqlite::secret(&config.path),
+    }
 }
 
 /// Makes sure that there is the journal that the configuration asks for.

@@ -3,6 +3,7 @@
 //! Names are `tokencast_*` in base units. Labels are bounded: providers and keys of the configuration, views,
 //! transports, reasons and codes; never an id, a user, a path or a model.
 
+mod auth;
 mod http;
 mod journal;
 mod stream;
@@ -14,6 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+pub use self::auth::{denied, keys_read};
 pub use self::http::{Connection, connection_refused, request_answered};
 pub use self::journal::{Journal, piece_read, sample_database, sample_journal};
 pub use self::stream::{
@@ -85,6 +87,8 @@ fn describe() {
     );
     describe_counter!("tokencast_resumes_total", "Viewers that came with a cursor, by outcome");
     describe_counter!("tokencast_http_requests_total", "HTTP requests, by route and status code");
+    describe_counter!("tokencast_denied_total", "Callers who were refused, by error code");
+    describe_counter!("tokencast_keys_reads_total", "Times that auth.keys_file was read again, by outcome");
     describe_gauge!("tokencast_http_connections", "Open connections");
     describe_counter!(
         "tokencast_http_connections_refused_total",

@@ -31,6 +31,7 @@ pub(super) struct Ask {
 pub(super) async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Result<Opened, Refusal> {
     let Ask { number, stream, cursor, snapshot, heartbeat, credential } = ask;
     let grant = edge.gate.grant_to(&credential)?;
+    grant.read()?;
     let found = edge.find(&grant, &stream).await;
     if matches!(found, Err(Missing::Gone)) && !cursor.is_fresh() {
         telemetry::resumed(Resume::Gone);

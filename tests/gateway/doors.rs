@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tokencast::auth::key::{self, Digest};
+use tokencast::auth::scope::Scopes;
 use tokencast::config::Config;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -230,7 +231,12 @@ async fn a_caller_that_hangs_up_stops_nothing_and_its_retry_gets_the_same_stream
 async fn our_key_is_where_an_sdk_puts_its_own_and_goes_to_nobody() {
     let provider = Provider::with(Script::says(text("a").bytes).write(DONE)).await;
     let mut config = every_family(&provider);
-    config.auth.keys = vec![key::Config { name: "k".into(), sha256: Digest::of("ours"), tenant: "t".into() }];
+    config.auth.keys = vec![key::Config {
+        name: "k".into(),
+        sha256: Digest::of("ours"),
+        tenant: "t".into(),
+        scopes: Scopes::ALL,
+    }];
     let gateway = Gateway::start(config);
     for (name, value) in [
         ("authorization", "Bearer ours"),
@@ -283,7 +289,12 @@ const PROVIDERS_KEY: &str = "sk-of-the-provider";
 
 fn with_keys(config: &mut Config) {
     config.auth.keys = [("ours", "t"), ("theirs", "u")]
-        .map(|(key, tenant)| key::Config { name: key.into(), sha256: Digest::of(key), tenant: tenant.into() })
+        .map(|(key, tenant)| key::Config {
+            name: key.into(),
+            sha256: Digest::of(key),
+            tenant: tenant.into(),
+            scopes: Scopes::ALL,
+        })
         .into();
 }
 

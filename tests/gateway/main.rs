@@ -1,11 +1,12 @@
 //! The gateway seen from outside: every behaviour × every transport × every journal.
 //!
-//! `gateway` runs one in this process, `provider` is what it calls, `http` and `viewing` are what calls it, and `says`
+//! `gateway` runs one in this process, `provider` is what it calls, `http` and `viewing` are what calls it, `forge` makes tickets, and `says`
 //! is what has to be seen. The other modules are the behaviours.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod fold;
+mod forge;
 mod gateway;
 mod http;
 mod packed;
@@ -21,11 +22,14 @@ mod doors;
 mod ends;
 mod exact;
 mod families;
+mod keys;
 mod lane;
 mod lines;
 mod once;
 mod ops;
 mod page;
+mod scopes;
 mod session;
 mod stop;
+mod tickets;
 mod who;

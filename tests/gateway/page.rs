@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tokencast::auth::key::{self, Digest};
+use tokencast::auth::scope::Scopes;
 
 use crate::gateway::{Gateway, config, over_http};
 use crate::http::{Call, Over};
@@ -12,8 +13,12 @@ async fn the_page_is_there_for_everybody_and_sent_again_when_it_has_changed() {
     let provider = Provider::start().await;
     over_http(async |protocol, journal| {
         let mut config = config(journal, &provider.base_url());
-        config.auth.keys =
-            vec![key::Config { name: "k".into(), sha256: Digest::of("key"), tenant: "t".into() }];
+        config.auth.keys = vec![key::Config {
+            name: "k".into(),
+            sha256: Digest::of("key"),
+            tenant: "t".into(),
+            scopes: Scopes::ALL,
+        }];
         let gateway = Gateway::start(config);
         for (path, content_type, has) in [
             ("/", "text/html; charset=utf-8", "<title>tokencast</title>"),

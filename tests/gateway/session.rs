@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokencast::auth::key::{self, Digest};
+use tokencast::auth::scope::Scopes;
 use tokencast::config::Config;
 use wtransport::Connection;
 
@@ -357,8 +358,12 @@ async fn names_origins_and_paths_are_checked_at_the_handshake() {
 async fn each_subscription_has_its_own_right() {
     let provider = Provider::with(Script::says(text("a").bytes).ends(Ending::Hang)).await;
     let mut config: Config = config(Journal::Memory, &provider.base_url());
-    config.auth.keys =
-        vec![key::Config { name: "k".into(), sha256: Digest::of("key-a"), tenant: "a".into() }];
+    config.auth.keys = vec![key::Config {
+        name: "k".into(),
+        sha256: Digest::of("key-a"),
+        tenant: "a".into(),
+        scopes: Scopes::ALL,
+    }];
     let gateway = Gateway::start(config);
     let start = async || {
         let post = Call::post(r#"{"request":{"model":"m"}}"#).bearer("key-a");

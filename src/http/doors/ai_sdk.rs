@@ -202,6 +202,7 @@ pub(super) async fn resume(
     params: Params,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
+    grant.read()?;
     if let Some(index) = ui::start_index(&params)? {
         let cast = app.find(&grant, &name).await?;
         return ui::follow(&app, &grant, cast, index, link).await;

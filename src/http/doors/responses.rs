@@ -45,6 +45,7 @@ pub(super) async fn retrieve(
         let Some(cast) = find(&app, &grant, &id).await? else {
             return elsewhere(&app, &grant, Method::GET, &uri, &headers).await;
         };
+        grant.read()?;
         if params.get("stream")?.as_deref() != Some("true") {
             return Ok(Json(object(&cast).await?).into_response());
         }
@@ -100,7 +101,7 @@ pub(super) async fn delete(
         let Some(cast) = find(&app, &grant, &id).await? else {
             return elsewhere(&app, &grant, Method::DELETE, &uri, &headers).await;
         };
-        grant.start()?;
+        grant.purge()?;
         app.hub.purge(&cast).await.map_err(|error| Error::storage(&error))?;
         app.deleted.note(&grant.tenant, &id);
         // The provider may keep it, too.
@@ -136,7 +137,8 @@ async fn find(app: &App, grant: &Grant, id: &str) -> Result<Option<Cast>, Error>
     if app.deleted.has(&grant.tenant, id) {
         return Err(Error::new(StatusCode::NOT_FOUND, "not_found", "this response was deleted"));
     }
-    let Some(known) = app.hub.answer_of(&grant.tenant, id) else { return Ok(None) };
+    let known = app.hub.answer_of(&grant.tenant, id).filter(|known| grant.reaches(known));
+    let Some(known) = known else { return Ok(None) };
     Ok(Some(app.find(grant, known.as_str()).await?))
 }
 

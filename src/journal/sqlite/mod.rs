@@ -62,6 +62,14 @@ struct Readers {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// The secret of a database, for another process than the one that has it.
+pub(super) fn secret(path: &Path) -> Result<[u8; 32], OpenError> {
+    let connection = outside::open(path)?;
+    let none = || StorageError("there is no secret in it yet: start the gateway once".into());
+    let kept = recover::kept_secret(&connection).and_then(|kept| kept.ok_or_else(none));
+    kept.map_err(|error| OpenError::Storage { path: path.to_owned(), error: error.0 })
+}
+
 /// A file that is ours, of this version, and locked.
 #[derive(Debug)]
 pub struct Prepared {

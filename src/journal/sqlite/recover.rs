@@ -267,13 +267,18 @@ pub(super) fn stream(row: &Row<'_>) -> Result<(Known, bool), StorageError> {
 
 /// The secret of this data directory, made once.
 pub(super) fn secret(connection: &Connection) -> Result<[u8; 32], StorageError> {
-    let select = "SELECT value FROM meta WHERE name = 'secret'";
-    if let Some(secret) = connection.query_row(select, [], |row| row.get(0)).optional().map_err(fail)? {
+    if let Some(secret) = kept_secret(connection)? {
         return Ok(secret);
     }
     let secret: [u8; 32] = random();
     connection.execute("INSERT INTO meta (name, value) VALUES ('secret', ?1)", [secret]).map_err(fail)?;
     Ok(secret)
+}
+
+/// The secret, if it was made already.
+pub(super) fn kept_secret(connection: &Connection) -> Result<Option<[u8; 32]>, StorageError> {
+    let select = "SELECT value FROM meta WHERE name = 'secret'";
+    connection.query_row(select, [], |row| row.get(0)).optional().map_err(fail)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
