@@ -21,6 +21,7 @@ mod disk;
 mod expiry;
 mod export;
 mod faults;
+mod hangup;
 mod kill;
 mod late;
 mod metrics;

@@ -45,6 +45,24 @@ base_url = "{provider}"
 models = ["llama*"]
 """
 
+# What apps sign tickets with, by kid. Everybody knows these.
+TICKETS = {
+    "app": """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH
+-----END PRIVATE KEY-----""",
+    "shared": "a secret that both sides know, of more than 32 bytes",
+}
+TICKET_KEYS = """
+[[auth.ticket_keys]]
+kid = "app"
+public_key = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw"
+
+[[auth.ticket_keys]]
+kid = "shared"
+algorithm = "HS256"
+secret_env = "ZOO_TICKETS"
+"""
+
 # What is meant for some other gateway or provider, or would send these clients through something else.
 FOREIGN = ("TOKENCAST_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "OLLAMA_")
 
@@ -134,13 +152,15 @@ def main():
         stage = Stage(directory)
         key = "tck_" + secrets.token_hex(32)
         auth = f'[[auth.keys]]\nname = "zoo"\nsha256 = "{sha256(key.encode()).hexdigest()}"'
+        stage.environment["ZOO_TICKETS"] = TICKETS["shared"]
         try:
             provider = stage.provider()
             where = {
                 "PROVIDER": provider,
                 "GATEWAY": stage.gateway("gateway", provider),
-                "LOCKED": stage.gateway("locked", provider, auth),
+                "LOCKED": stage.gateway("locked", provider, auth + TICKET_KEYS),
                 "KEY": key,
+                "TICKETS": TICKETS,
                 "OLDER": PACKAGES != HERE,
             }
             environment = stage.environment | {"ZOO": json.dumps(where), "NODE": NODE, "PYTHONDONTWRITEBYTECODE": "1"}

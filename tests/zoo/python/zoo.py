@@ -7,6 +7,7 @@ import urllib.request
 
 WHERE = json.loads(os.environ["ZOO"])
 PROVIDER, GATEWAY, LOCKED, KEY = (WHERE[name] for name in ("PROVIDER", "GATEWAY", "LOCKED", "KEY"))
+TICKETS, OLDER = WHERE["TICKETS"], WHERE["OLDER"]
 
 QUESTION = "Go on."
 SCHEMA = {
