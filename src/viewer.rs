@@ -1,6 +1,6 @@
 //! The one loop that every transport uses. A viewer is a cursor and a write in progress; what it lacks is in the log.
 
-mod alarm;
+pub(crate) mod alarm;
 
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::cast::end::End;
 use crate::cast::log::Read;
 use crate::cast::pages::{Page, Unread};
 use crate::cast::{Attached, Cast, Watch};
-use crate::telemetry::Viewing;
+use crate::telemetry::Audience;
 use crate::view::View;
 use crate::view::events::Bye;
 
@@ -55,7 +55,7 @@ pub struct Viewer {
     quiet: Option<Alarm>,
     expires: Option<Alarm>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
-    counts: Viewing,
+    counts: Audience,
     span: Span,
     _attached: Attached,
 }
@@ -70,7 +70,8 @@ impl Viewer {
         closing: CancellationToken,
     ) -> Self {
         let (watch, attached) = (cast.watch(), cast.attach());
-        let counts = Viewing::of(view.name(), transport);
+        let mut counts = Audience::of(view.name(), transport);
+        counts.came(1);
         let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
         span.in_scope(|| debug!(cursor, "viewer came"));
         let (heartbeat, quiet, expires, page) = (None, None, None, Page::default());
@@ -134,7 +135,7 @@ impl Viewer {
                     let behind = tail.saturating_sub(self.cursor);
                     self.cursor = upto;
                     if !bytes.is_empty() {
-                        self.counts.delivered(bytes.len(), behind);
+                        self.counts.delivered(1, bytes.len(), behind);
                         return Step::Batch { bytes, id };
                     }
                 }

@@ -8,6 +8,7 @@ mod intake;
 mod introduction;
 mod lane;
 mod long_poll;
+mod manners;
 mod ops;
 mod page;
 mod params;

@@ -138,15 +138,16 @@ async fn connection(
     };
     let wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
     let link = Link { local, flushes: wire.flushes(), is_shared: speaks_h2, takes_lane: false };
-    let slot = Slot::default();
+    let (slot, answering) = (Slot::default(), wire.answering());
     let asked = Arc::new(AtomicBool::new(false));
     let seen = asked.clone();
     let filling = slot.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         let takes_lane = !speaks_h2 && is_plain(&request);
+        answering.set(takes_lane);
         request.extensions_mut().insert(Link { takes_lane, ..link.clone() });
-        let (mut router, slot) = (router.clone(), filling.clone());
+        let (mut router, slot, answering) = (router.clone(), filling.clone(), answering.clone());
         // Boxed, so that the connection can be taken apart.
         Box::pin(async move {
             let response = router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
@@ -154,6 +155,7 @@ async fn connection(
                 slot.fill(response.into_parts().0, order);
                 return std::future::pending().await;
             }
+            answering.set(false);
             Ok::<_, Infallible>(response)
         })
     });

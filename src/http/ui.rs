@@ -17,9 +17,10 @@ use super::chat::Noted;
 use super::error::Error;
 use super::gate::Granted;
 use super::introduction::introduce;
+use super::manners;
 use super::params::{Name, Params, invalid};
 use super::serve::Link;
-use super::viewing::{flushes, said};
+use super::viewing::{Sight, flushes, said};
 use crate::auth::Grant;
 use crate::cast::Cast;
 use crate::cast::about::About;
@@ -65,10 +66,20 @@ pub(super) async fn follow(
         Ok(index) => index,
         Err(_) => rewind(&cast, index.unsigned_abs()).await?,
     };
-    let viewer = Viewer::new(cast.clone(), View::Ui, 0, "http", app.closing.clone())
-        .with_heartbeat(Duration::from_millis(HEARTBEAT_MS_DEFAULT))
-        .until(grant.expires);
-    let mut response = body(begin(cast.about()), skip, viewer, link).into_response();
+    let head = begin(cast.about());
+    let sight = Sight {
+        cast: cast.clone(),
+        view: View::Ui,
+        transport: "http",
+        manners: &manners::UI,
+        after: 0,
+        heartbeat: Some(Duration::from_millis(HEARTBEAT_MS_DEFAULT)),
+        expires: grant.expires,
+    };
+    let mut response = match skip {
+        0 => sight.answer(app, head, "text/event-stream", link.as_ref()),
+        _ => body(head, skip, sight.viewer(app.closing.clone()), link).into_response(),
+    };
     let headers = response.headers_mut();
     introduce(app, grant, &cast, headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

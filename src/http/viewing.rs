@@ -9,22 +9,27 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::HeaderMap};
 use bytes::{Buf, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::gate::Granted;
 use super::lane::{Lane, Order};
+use super::manners::{self, Manners};
 use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::{App, long_poll};
-use crate::cast::Cast;
 use crate::cast::about::rfc3339;
 use crate::cast::block::Seq;
 use crate::cast::end::Why;
 use crate::cast::hub::order::Missing;
+use crate::cast::log::Read;
+use crate::cast::pages::Page;
+use crate::cast::{Cast, Now};
 use crate::edge::cursor::{Begin, Cursor};
 use crate::telemetry::{self, Resume};
 use crate::view::View;
-use crate::view::events::{Bye, Open, Snapshot};
+use crate::view::events::{Open, Snapshot};
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, Step, Viewer, retry_ms};
 
 /// `GET /v1/streams/{id}/events`
@@ -58,42 +63,23 @@ pub(super) async fn events(
     let status = cast.status();
     let started_at = rfc3339(cast.about().started_ms);
     let open = Open { stream: &id, after, tail: cast.tail(), status, started_at };
-    let heartbeat = Duration::from_millis(heartbeat);
-    if are_lines_wanted(&headers) {
-        let (mut head, mut cursor) = (open.line(), after);
-        if snapshot {
-            cursor = cast.look(|now| Snapshot::of(&now).line(&mut head)).await?;
-        }
-        let viewer = Viewer::new(cast, View::Lines, cursor, "http", app.closing.clone())
-            .with_heartbeat(heartbeat)
-            .until(grant.expires);
-        return Ok(stream(LINES, follow(head.into(), viewer, Ending::Polite(&IN_LINES), link)));
-    }
-    let mut head = open.sse(retry_ms(app.hub.draining().is_cancelled()));
+    let is_lines = are_lines_wanted(&headers);
+    let mut head = if is_lines { open.line() } else { open.sse(retry_ms(app.hub.draining().is_cancelled())) };
     let mut cursor = after;
     if snapshot {
-        cursor = cast.look(|now| Snapshot::of(&now).sse(&mut head)).await?;
-    }
-    if link.as_ref().is_some_and(|link| link.takes_lane) && cast.end().is_none() {
-        let order = Order {
-            attached: cast.attach(),
-            cast,
-            view: View::Events,
-            begin: head.into(),
-            after: cursor,
-            heartbeat,
-            expires: grant.expires,
-            closing: app.closing.clone(),
+        let write = |now: Now<'_>| {
+            let snapshot = Snapshot::of(&now);
+            if is_lines { snapshot.line(&mut head) } else { snapshot.sse(&mut head) }
         };
-        let mut response = stream("text/event-stream", Body::empty());
-        response.extensions_mut().insert(Lane::new(order));
-        return Ok(response);
+        cursor = cast.look(write).await?;
     }
-    let viewer = Viewer::new(cast, View::Events, cursor, "sse", app.closing.clone())
-        .with_heartbeat(heartbeat)
-        .until(grant.expires);
-    let body = follow(head.into(), viewer, Ending::Polite(&IN_SSE), link);
-    Ok(stream("text/event-stream", body).into_response())
+    let (view, transport, manners, content_type) = match is_lines {
+        true => (View::Lines, "http", &manners::LINES, LINES),
+        false => (View::Events, "sse", &manners::EVENTS, "text/event-stream"),
+    };
+    let heartbeat = Some(Duration::from_millis(heartbeat));
+    let sight = Sight { cast, view, transport, manners, after: cursor, heartbeat, expires: grant.expires };
+    Ok(sight.answer(&app, head.into(), content_type, link.as_ref()))
 }
 
 /// `GET /v1/streams/{id}/raw`
@@ -131,8 +117,17 @@ pub(super) async fn raw(
         },
     };
     let content_type = cast.content_type().unwrap_or("text/event-stream").to_owned();
-    let viewer = viewer(&app, cast, View::Raw, after).until(grant.expires);
-    let mut response = stream(&content_type, follow_from(Bytes::new(), skip, viewer, Ending::Abnormal, link));
+    let mut sight = Sight::bare(cast, View::Raw, after, grant.expires);
+    let mut head = Bytes::new();
+    if skip > 0 {
+        // The rest of the block that holds the byte.
+        let read = sight.cast.read_on(View::Raw.source(), after, 1, &mut Page::default()).await?;
+        if let Read::Batch { mut bytes, upto, .. } = read {
+            bytes.advance(skip);
+            (head, sight.after) = (bytes, upto);
+        }
+    }
+    let mut response = sight.answer(&app, head, &content_type, link.as_ref());
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("tokencast-after"), after.into());
     headers.insert(HeaderName::from_static("tokencast-offset"), offset.into());
@@ -153,12 +148,8 @@ pub(super) async fn text(
         Begin::After(after) => after,
         Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.bytes())),
     };
-    let viewer = viewer(&app, cast, View::Text, after).until(grant.expires);
-    Ok(stream("text/plain; charset=utf-8", follow(Bytes::new(), viewer, Ending::Abnormal, link)))
-}
-
-fn viewer(app: &App, cast: Cast, view: View, after: Seq) -> Viewer {
-    Viewer::new(cast, view, after, "http", app.closing.clone())
+    let sight = Sight::bare(cast, View::Text, after, grant.expires);
+    Ok(sight.answer(&app, Bytes::new(), "text/plain; charset=utf-8", link.as_ref()))
 }
 
 const LINES: &str = "application/x-ndjson";
@@ -171,79 +162,102 @@ fn are_lines_wanted(headers: &HeaderMap) -> bool {
         .any(|accept| accept.split(';').next().is_some_and(|it| it.trim() == LINES))
 }
 
-/// What is said beside events.
-#[derive(Debug)]
-struct Words {
-    heartbeat: &'static [u8],
-    bye: fn(&Bye) -> Vec<u8>,
+/// What a viewer sees, and from where on.
+pub(super) struct Sight {
+    pub(super) cast: Cast,
+    pub(super) view: View,
+    pub(super) transport: &'static str,
+    pub(super) manners: &'static Manners,
+    pub(super) after: Seq,
+    pub(super) heartbeat: Option<Duration>,
+    pub(super) expires: Option<Instant>,
 }
 
-const IN_SSE: Words = Words { heartbeat: b": hb\n\n", bye: Bye::sse };
-const IN_LINES: Words =
-    Words { heartbeat: b"{\"id\":null,\"event\":\"heartbeat\",\"data\":{}}\n", bye: Bye::line };
+impl Sight {
+    fn bare(cast: Cast, view: View, after: Seq, expires: Option<Instant>) -> Self {
+        Self { cast, view, transport: "http", manners: &manners::BARE, after, heartbeat: None, expires }
+    }
 
-/// What a body does when the stream has ended.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// The view itself says how the stream ended, and what else there is to say in these words.
-    Polite(&'static Words),
-    /// The body breaks off, so that nobody takes it for whole.
-    Abnormal,
-}
-
-fn follow(head: Bytes, viewer: Viewer, ending: Ending, link: Option<Extension<Link>>) -> Body {
-    follow_from(head, 0, viewer, ending, link)
-}
-
-/// A body that says `head`, and then everything that the viewer has to tell, less the first `skip` bytes of it.
-fn follow_from(
-    head: Bytes,
-    mut skip: usize,
-    mut viewer: Viewer,
-    ending: Ending,
-    link: Option<Extension<Link>>,
-) -> Body {
-    Body::from_stream(async_stream::stream! {
-        // How often the socket had taken everything when the last bytes were handed over.
-        let mut flushed = flushes(link.as_ref());
-        if !head.is_empty() {
-            yield Ok(head);
+    /// A response that says `head`, and then everything that there is to see.
+    pub(super) fn answer(
+        self,
+        app: &App,
+        head: Bytes,
+        content_type: &str,
+        link: Option<&Extension<Link>>,
+    ) -> Response {
+        let closing = app.closing.clone();
+        if link.is_none_or(|link| !link.takes_lane) || self.cast.end().is_some() {
+            return stream(content_type, self.body(head, closing, link.cloned()));
         }
-        let why = loop {
-            match viewer.next().await {
-                Step::Batch { mut bytes, .. } => {
-                    bytes.advance(std::mem::take(&mut skip));
-                    flushed = flushes(link.as_ref());
-                    yield Ok(bytes);
-                }
-                Step::Heartbeat => {
-                    if let Ending::Polite(words) = ending {
-                        yield Ok(Bytes::from_static(words.heartbeat));
-                    }
-                }
-                Step::End { bytes, end } => {
-                    if !bytes.is_empty() {
+        let Self { cast, view, transport, manners, after, heartbeat, expires } = self;
+        let attached = cast.attach();
+        let order = Order {
+            cast,
+            view,
+            transport,
+            manners,
+            begin: head,
+            after,
+            heartbeat,
+            expires,
+            closing,
+            attached,
+        };
+        let mut response = stream(content_type, Body::empty());
+        response.extensions_mut().insert(Lane::new(order));
+        response
+    }
+
+    pub(super) fn viewer(self, closing: CancellationToken) -> Viewer {
+        let Self { cast, view, transport, after, heartbeat, expires, .. } = self;
+        let viewer = Viewer::new(cast, view, after, transport, closing).until(expires);
+        match heartbeat {
+            Some(every) => viewer.with_heartbeat(every),
+            None => viewer,
+        }
+    }
+
+    fn body(self, head: Bytes, closing: CancellationToken, link: Option<Extension<Link>>) -> Body {
+        let manners = self.manners;
+        let mut viewer = self.viewer(closing);
+        Body::from_stream(async_stream::stream! {
+            // How often the socket had taken everything when the last bytes were handed over.
+            let mut flushed = flushes(link.as_ref());
+            if !head.is_empty() {
+                yield Ok(head);
+            }
+            let why = loop {
+                match viewer.next().await {
+                    Step::Batch { bytes, .. } => {
                         flushed = flushes(link.as_ref());
                         yield Ok(bytes);
                     }
-                    if matches!(ending, Ending::Polite(_)) || end.is_completed() {
-                        return;
+                    Step::Heartbeat => yield Ok(Bytes::from_static(manners.heartbeat.unwrap_or_default())),
+                    Step::End { bytes, end } => {
+                        if !bytes.is_empty() {
+                            flushed = flushes(link.as_ref());
+                            yield Ok(bytes);
+                        }
+                        if manners.tells_end || end.is_completed() {
+                            return;
+                        }
+                        break end.why.reason();
                     }
-                    break end.why.reason();
+                    Step::Bye(bye) => match manners.bye {
+                        Some(words) => {
+                            yield Ok(words(&bye).into());
+                            return;
+                        }
+                        None => break bye.code,
+                    },
                 }
-                Step::Bye(bye) => match ending {
-                    Ending::Polite(words) => {
-                        yield Ok((words.bye)(&bye).into());
-                        return;
-                    }
-                    Ending::Abnormal => break bye.code,
-                },
-            }
-        };
-        // What was said must be out before the connection breaks off: hyper drops what it still holds.
-        said(link.as_ref(), flushed).await;
-        yield Err(io::Error::other(why));
-    })
+            };
+            // What was said must be out before the connection breaks off: hyper drops what it still holds.
+            said(link.as_ref(), flushed).await;
+            yield Err(io::Error::other(why));
+        })
+    }
 }
 
 /// How often the socket has taken everything so far.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +22,18 @@ pub(crate) struct Wire {
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     state: Arc<watch::Sender<State>>,
+    answering: Answering,
+}
+
+/// Whether a request is being answered whose client may have shut its side already. It is not told so: for hyper it
+/// would be gone, and with it its request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answering(Arc<AtomicBool>);
+
+impl Answering {
+    pub(crate) fn set(&self, is_answering: bool) {
+        self.0.store(is_answering, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,7 +77,8 @@ impl Flushes {
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None, state: Arc::default() }
+        let (stalled, state, answering) = (None, Arc::default(), Answering::default());
+        Self { stream, patience, stalled, state, answering }
     }
 
     /// The socket, for somebody else.
@@ -74,6 +88,10 @@ impl Wire {
 
     pub(crate) fn flushes(&self) -> Flushes {
         Flushes(self.state.clone())
+    }
+
+    pub(crate) fn answering(&self) -> Answering {
+        self.answering.clone()
     }
 
     /// Passes on what the socket said; a pending write has to become ready in time.
@@ -94,7 +112,12 @@ impl Wire {
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let is_end = buf.filled().len() == before;
+        // Whoever answers goes on by itself, and then it is read again.
+        if is_end && this.answering.0.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 

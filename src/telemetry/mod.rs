@@ -21,7 +21,7 @@ pub use self::journal::{Journal, piece_read, sample_database, sample_journal};
 pub use self::stream::{
     Appending, connect_retried, flush_forced, stream_ended, stream_interrupted, stream_started,
 };
-pub use self::viewing::{Resume, Viewing, resumed};
+pub use self::viewing::{Audience, Resume, resumed};
 pub use self::webtransport::{
     Handshake, Session, Subscription, Traffic, certificate_expires, handshake, session_traffic, write_blocked,
 };

@@ -2,38 +2,48 @@
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-/// What one viewer counts; it is one of the viewers for as long as this lives.
+/// What viewers of one kind count who are served together; each is one of the viewers until it has `left`.
 #[derive(Debug)]
-pub struct Viewing {
+pub struct Audience {
+    here: usize,
     viewers: Gauge,
     deliveries: Counter,
     bytes: Counter,
     lag: Histogram,
 }
 
-impl Viewing {
+impl Audience {
     pub fn of(view: &'static str, transport: &'static str) -> Self {
-        let viewers = gauge!("tokencast_viewers", "view" => view, "transport" => transport);
-        viewers.increment(1.0);
         Self {
-            viewers,
+            here: 0,
+            viewers: gauge!("tokencast_viewers", "view" => view, "transport" => transport),
             deliveries: counter!("tokencast_deliveries_total", "view" => view, "transport" => transport),
             bytes: counter!("tokencast_delivered_bytes_total", "view" => view, "transport" => transport),
             lag: histogram!("tokencast_viewer_lag_blocks", "view" => view, "transport" => transport),
         }
     }
 
-    /// A batch was taken by a viewer that was `behind` blocks behind.
-    pub fn delivered(&self, bytes: usize, behind: u64) {
-        self.deliveries.increment(1);
-        self.bytes.increment(bytes as u64);
+    pub fn came(&mut self, viewers: usize) {
+        self.here += viewers;
+        self.viewers.increment(viewers as f64);
+    }
+
+    pub fn left(&mut self, viewers: usize) {
+        self.here -= viewers;
+        self.viewers.decrement(viewers as f64);
+    }
+
+    /// A batch was taken by so many viewers who were equally far `behind`, in blocks.
+    pub fn delivered(&self, viewers: usize, bytes: usize, behind: u64) {
+        self.deliveries.increment(viewers as u64);
+        self.bytes.increment((viewers * bytes) as u64);
         self.lag.record(behind as f64);
     }
 }
 
-impl Drop for Viewing {
+impl Drop for Audience {
     fn drop(&mut self) {
-        self.viewers.decrement(1.0);
+        self.left(self.here);
     }
 }
 

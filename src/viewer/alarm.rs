@@ -5,13 +5,13 @@ use std::pin::Pin;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     at: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Alarm {
-    pub(super) fn at(at: Instant) -> Self {
+    pub(crate) fn at(at: Instant) -> Self {
         Self { at, timer: Box::pin(sleep_until(at)) }
     }
 
@@ -20,19 +20,34 @@ impl Alarm {
         self.at = at;
     }
 
+    /// Rings then, whenever that is.
+    pub(crate) fn set(&mut self, at: Instant) {
+        self.at = at;
+        if at < self.timer.deadline() {
+            self.timer.as_mut().reset(at);
+        }
+    }
+
     pub(super) fn is_due(&self) -> bool {
         self.at <= Instant::now()
+    }
+
+    /// Returns when it is time.
+    pub(crate) async fn rings(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            if self.timer.deadline() >= self.at {
+                return;
+            }
+            self.timer.as_mut().reset(self.at);
+        }
     }
 }
 
 /// Returns when it is time; without an alarm never.
 pub(super) async fn rings(alarm: &mut Option<Alarm>) {
-    let Some(Alarm { at, timer }) = alarm else { return std::future::pending().await };
-    loop {
-        timer.as_mut().await;
-        if timer.deadline() >= *at {
-            return;
-        }
-        timer.as_mut().reset(*at);
+    match alarm {
+        Some(alarm) => alarm.rings().await,
+        None => std::future::pending().await,
     }
 }

@@ -73,6 +73,72 @@ async fn who_hangs_up_is_missed_although_nothing_comes() {
     assert_eq!(again.until("text").await.data["text"], "a");
 }
 
+/// A script's `nc` says that it says nothing more, and goes on listening.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_listens_is_told_everything() {
+    for view in ["events", "ui"] {
+        let hold = Hold::new();
+        let script = Script::says(text("a").bytes).wait(&hold).write(text("b").bytes).write(DONE);
+        let provider = Provider::with(script).await;
+        let gateway = Gateway::before(&provider, Journal::Memory);
+        let id = gateway.stream("m").await;
+        gateway.has_blocks(&id, 1).await;
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        let call = Call::get(format!("/v1/streams/{id}/{view}")).bytes(gateway.http);
+        stream.write_all(&call).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut reply = Reply::read(stream).await.expect("an answer");
+        // The question whether it is still there is one that it need not answer.
+        let mut said = Vec::new();
+        within("the question", async {
+            while !said.windows(4).any(|bytes| bytes == b": hb") {
+                said.extend_from_slice(&reply.body.chunk().await.unwrap());
+            }
+        })
+        .await;
+        assert_eq!(gateway.cast(&id).viewers(), 1);
+        hold.release();
+        let (rest, over) = reply.body.whole().await;
+        said.extend_from_slice(&rest);
+        let last = if view == "ui" { "data: [DONE]\n\n" } else { "event: end" };
+        assert!(over == Over::Clean && String::from_utf8(said).unwrap().contains(last), "{view}");
+        viewers(&gateway, &id, 0).await;
+    }
+}
+
+/// Over every view, a plain viewer and one whose request has a body see the same: the first one's socket leaves hyper.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_is_the_same_in_a_room() {
+    for (view, accept) in
+        [("events", ""), ("events", "application/x-ndjson"), ("raw", ""), ("text", ""), ("ui", "")]
+    {
+        for completes in [true, false] {
+            let hold = Hold::new();
+            let script = Script::says(text("a").bytes).wait(&hold).write(text("b").bytes);
+            let script = if completes { script.write(DONE) } else { script.ends(Ending::Cut) };
+            let provider = Provider::with(script).await;
+            let gateway = Gateway::before(&provider, Journal::Memory);
+            let id = gateway.stream("m").await;
+            gateway.has_blocks(&id, 1).await;
+            let call = Call::get(format!("/v1/streams/{id}/{view}"));
+            let call = if accept.is_empty() { call } else { call.header("accept", accept) };
+            let ordinary = call.clone().header("content-length", "1").with_body("x");
+            let (mut plain, mut ordinary) = (gateway.send(&call).await, gateway.send(&ordinary).await);
+            assert_eq!((plain.header("connection"), ordinary.header("connection")), (Some("close"), None));
+            viewers(&gateway, &id, 2).await;
+            hold.release();
+            let (plain, ordinary) = (plain.body.whole().await, ordinary.body.whole().await);
+            let without_retry = |body: Vec<u8>| {
+                let text = String::from_utf8(body).unwrap();
+                let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("retry: ")).collect();
+                kept.join("\n")
+            };
+            assert_eq!(plain.1, ordinary.1, "{view} {accept} {completes}");
+            assert_eq!(without_retry(plain.0), without_retry(ordinary.0), "{view} {accept} {completes}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_behind_a_viewer_is_not_answered_and_harms_nobody() {
     let hold = Hold::new();

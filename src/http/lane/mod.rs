@@ -1,7 +1,10 @@
 //! The lane of plain viewers: hyper parses the request and axum answers it as for everybody; then the socket leaves
 //! hyper and belongs to a room, which writes the same bytes to all of its seats. One wake per room and append, and no
-//! buffer for a viewer that has nothing to read.
+//! buffer, task or future for a viewer that has nothing to read.
 
+mod chunk;
+mod door;
+mod menu;
 mod room;
 mod seat;
 
@@ -9,21 +12,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 use http::response::Parts;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::chunk::Chunk;
+use self::door::Door;
 use self::room::Room;
 use self::seat::Seat;
+use super::manners::Manners;
 use crate::cast::about::Number;
 use crate::cast::block::Seq;
 use crate::cast::{Attached, Cast};
 use crate::tasks::Tasks;
-use crate::telemetry;
+use crate::telemetry::{self, Audience};
 use crate::view::View;
 
 /// Seats of one room: beyond that another one is opened, so that all cores can write.
@@ -34,10 +40,12 @@ const SEATS_MAX: usize = 512;
 pub(super) struct Order {
     pub(super) cast: Cast,
     pub(super) view: View,
+    pub(super) transport: &'static str,
+    pub(super) manners: &'static Manners,
     /// What the body begins with, and the cursor behind it.
     pub(super) begin: Bytes,
     pub(super) after: Seq,
-    pub(super) heartbeat: Duration,
+    pub(super) heartbeat: Option<Duration>,
     pub(super) expires: Option<Instant>,
     pub(super) closing: CancellationToken,
     pub(super) attached: Attached,
@@ -99,18 +107,18 @@ type Name = (Number, View);
 /// All rooms; clones are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms {
-    open: Arc<Mutex<HashMap<Name, Vec<Door>>>>,
+    open: Arc<Mutex<HashMap<Name, Vec<Entry>>>>,
     tasks: Tasks,
     stalled: Duration,
 }
 
-/// The way into one room.
-#[derive(Debug, Clone)]
-struct Door {
+/// One room, seen from outside.
+#[derive(Debug)]
+struct Entry {
     number: u64,
     /// Seats that are taken or on their way.
     taken: usize,
-    seats: mpsc::Sender<Seat>,
+    door: Arc<Door>,
 }
 
 impl Rooms {
@@ -121,76 +129,71 @@ impl Rooms {
     /// Gives a viewer a seat among those who see the same.
     pub(super) fn seat(&self, stream: TcpStream, head: &Parts, order: Order, held: Held) {
         let name = (order.cast.about().number, order.view);
-        let begin = begin(head, &order.begin);
-        let (cast, view, closing) = (order.cast.clone(), order.view, order.closing.clone());
+        let (cast, closing, manners) = (order.cast.clone(), order.closing.clone(), order.manners);
+        let audience = Audience::of(order.view.name(), order.transport);
+        let begin = Chunk::first(&headers(head), order.begin.clone());
         let seat = Seat::new(stream, begin, order, held);
         let mut open = self.lock();
-        let doors = open.entry(name).or_default();
-        if let Some(door) = doors.iter_mut().find(|door| door.taken < SEATS_MAX) {
-            door.taken += 1;
-            // There is room for as many as there are seats.
-            let _ = door.seats.try_send(seat);
+        let entries = open.entry(name).or_default();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.taken < SEATS_MAX) {
+            entry.taken += 1;
+            entry.door.enter(seat);
             return;
         }
-        let (seats, inbox) = mpsc::channel(SEATS_MAX);
-        let number = doors.last().map_or(0, |door| door.number + 1);
-        let _ = seats.try_send(seat);
-        doors.push(Door { number, taken: 1, seats });
+        let number = entries.last().map_or(0, |entry| entry.number + 1);
+        let door = Arc::new(Door::default());
+        door.enter(seat);
+        entries.push(Entry { number, taken: 1, door: door.clone() });
         drop(open);
-        let room = Room::new(self.clone(), name, number, cast, view, inbox, closing, self.stalled);
-        self.tasks.spawn(room.run());
+        let (rooms, watch) = (self.clone(), cast.watch());
+        let (seats, first) = (Vec::new(), 0);
+        let room = Room { rooms, name, number, door, cast, watch, manners, audience, seats, first };
+        self.tasks.spawn(room.run(closing));
     }
 
-    /// A seat is free again.
-    fn left(&self, name: Name, number: u64) {
-        if let Some(door) = self.lock().get_mut(&name).and_then(|doors| find(doors, number)) {
-            door.taken -= 1;
+    /// Seats are free again.
+    fn left(&self, name: Name, number: u64, seats: usize) {
+        if let Some(entry) = self.lock().get_mut(&name).and_then(|entries| find(entries, number)) {
+            entry.taken -= seats;
         }
     }
 
     /// Closes an empty room, unless somebody is on the way to it.
     fn close(&self, name: Name, number: u64) -> bool {
         let mut open = self.lock();
-        let Some(doors) = open.get_mut(&name) else { return true };
-        if find(doors, number).is_some_and(|door| door.taken > 0) {
+        let Some(entries) = open.get_mut(&name) else { return true };
+        if find(entries, number).is_some_and(|entry| entry.taken > 0) {
             return false;
         }
-        doors.retain(|door| door.number != number);
-        if doors.is_empty() {
+        entries.retain(|entry| entry.number != number);
+        if entries.is_empty() {
             open.remove(&name);
         }
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Vec<Door>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Vec<Entry>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn find(doors: &mut [Door], number: u64) -> Option<&mut Door> {
-    doors.iter_mut().find(|door| door.number == number)
+fn find(entries: &mut [Entry], number: u64) -> Option<&mut Entry> {
+    entries.iter_mut().find(|entry| entry.number == number)
 }
 
-/// The head of the answer, and the first chunk of its body.
-fn begin(head: &Parts, body: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(512 + body.len());
+/// The head of the answer.
+fn headers(head: &Parts) -> Vec<u8> {
     let reason = head.status.canonical_reason().unwrap_or_default();
-    out.put_slice(format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).as_bytes());
+    let mut out = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes();
     // The body that the response came with is not the one that it gets.
     for (name, value) in head.headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
     let now = httpdate::fmt_http_date(std::time::SystemTime::now());
-    out.put_slice(
-        format!("date: {now}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes(),
-    );
-    if !body.is_empty() {
-        out.put_slice(format!("{:x}\r\n", body.len()).as_bytes());
-        out.put_slice(body);
-        out.put_slice(b"\r\n");
-    }
-    out.freeze()
+    let rest = format!("date: {now}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
+    out.extend_from_slice(rest.as_bytes());
+    out
 }

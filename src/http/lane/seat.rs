@@ -1,239 +1,234 @@
 //! One viewer in a room: a socket, a cursor, and what the socket has not taken yet.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::sync::Arc;
+use std::io;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use futures_util::future::AbortHandle;
+use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
+use super::chunk::Chunk;
+use super::menu::{Menu, Next};
 use super::{Held, Order};
+use crate::cast::Attached;
 use crate::cast::block::Seq;
-use crate::cast::log::Read;
-use crate::cast::{Attached, Cast};
-use crate::telemetry::Viewing;
-use crate::view::View;
+use crate::http::manners::Manners;
 use crate::view::events::Bye;
-use crate::viewer::{BATCH_BYTES_MAX, retry_ms};
+use crate::viewer::retry_ms;
 
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-const HEARTBEAT: &[u8] = b": hb\n\n";
+/// What a viewer may say without being asked. It means nothing, and beyond this nobody listens any more.
+const HEARD_BYTES_MAX: usize = 64 * 1024;
+/// How long after the first question whoever may be gone is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Seat {
-    pub(super) number: u64,
-    pub(super) stream: Arc<TcpStream>,
-    pub(super) cursor: Seq,
-    /// Who watches whether the viewer hangs up.
-    pub(super) watching: Option<AbortHandle>,
-    pending: VecDeque<Bytes>,
+    stream: TcpStream,
+    cursor: Seq,
+    pending: Option<Box<Chunk>>,
     /// Nothing comes behind what is pending.
     is_last: bool,
+    /// It is to be closed.
+    is_over: bool,
+    /// About one who has said that it says nothing more.
+    doubt: Doubt,
+    heard: usize,
+    /// When the socket took something.
     said: Instant,
-    heartbeat: Duration,
+    heartbeat: Option<Duration>,
     expires: Option<Instant>,
-    counts: Viewing,
     _attached: Attached,
     _held: Held,
 }
 
-/// A chunk of a body, made once for all who are sent the same.
-#[derive(Debug, Clone)]
-pub(super) struct Chunk {
-    parts: [Bytes; 3],
-    /// Of the body.
-    len: usize,
+/// Whether somebody is still there. What is written to one who is gone comes back, and the next write fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// Something was written since it hung up.
+    Asked,
+    /// And once more.
+    AskedAgain,
 }
 
-impl Chunk {
-    pub(super) fn of(bytes: Bytes) -> Self {
-        let len = bytes.len();
-        Self { parts: [format!("{len:x}\r\n").into(), bytes, Bytes::from_static(b"\r\n")], len }
-    }
-
-    /// The last one with content, and the end of the body.
-    pub(super) fn last(bytes: Bytes) -> Self {
-        let mut chunk = Self::of(bytes);
-        chunk.parts[2] = Bytes::from_static(b"\r\n0\r\n\r\n");
-        if chunk.len == 0 {
-            chunk.parts = [Bytes::new(), Bytes::new(), Bytes::from_static(LAST_CHUNK)];
-        }
-        chunk
-    }
-}
-
-/// What became of a write.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wrote {
-    All,
-    /// The socket takes no more now.
-    Some,
-    /// The viewer is gone, or has been told everything.
-    Over,
+/// What is the same for all seats in one round.
+pub(super) struct Round<'a> {
+    pub(super) manners: &'static Manners,
+    pub(super) waker: &'a Waker,
+    pub(super) now: Instant,
+    /// The last block that there was when the round began.
+    pub(super) tail: Seq,
+    /// How long a socket may take nothing.
+    pub(super) stalled: Duration,
+    /// Viewers have to leave when they have everything.
+    pub(super) is_closing: bool,
 }
 
 impl Seat {
-    pub(super) fn new(stream: TcpStream, begin: Bytes, order: Order, held: Held) -> Self {
+    pub(super) fn new(stream: TcpStream, begin: Chunk, order: Order, held: Held) -> Self {
         Self {
-            number: 0,
-            stream: Arc::new(stream),
+            stream,
             cursor: order.after,
-            watching: None,
-            pending: [begin].into(),
+            pending: Some(Box::new(begin)),
             is_last: false,
+            is_over: false,
+            doubt: Doubt::None,
+            heard: 0,
             said: Instant::now(),
             heartbeat: order.heartbeat,
             expires: order.expires,
-            counts: Viewing::of(order.view.name(), "sse"),
             _attached: order.attached,
             _held: held,
         }
     }
 
-    /// Writes a chunk that goes up to `upto`, of a log with this tail.
-    pub(super) fn take(&mut self, chunk: &Chunk, upto: Seq, tail: Seq, now: Instant) -> Wrote {
-        self.counts.delivered(chunk.len, tail.saturating_sub(self.cursor));
-        self.cursor = upto;
-        self.write(chunk, now)
+    /// Whether it is to be closed.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
-    /// Writes the last chunk.
-    pub(super) fn finish(&mut self, chunk: &Chunk, now: Instant) -> Wrote {
+    /// Looks whether the viewer has hung up, and has the bell rung when it does.
+    pub(super) fn listen(&mut self, round: &Round<'_>) {
+        let mut context = Context::from_waker(round.waker);
+        while !self.is_over && self.doubt == Doubt::None && self.heard < HEARD_BYTES_MAX {
+            let Poll::Ready(readable) = self.stream.poll_read_ready(&mut context) else { return };
+            // What it says is not for us: it has asked for everything that it gets.
+            match readable.and_then(|()| self.stream.try_read(&mut [0; 512])) {
+                Ok(0) => return self.ask(round),
+                Ok(heard) => self.heard += heard,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => self.is_over = true,
+            }
+        }
+    }
+
+    /// Finds out whether a viewer who says nothing more is still there to listen.
+    fn ask(&mut self, round: &Round<'_>) {
+        match self.heartbeat {
+            // What waits to be written is question enough.
+            Some(_) if self.pending.is_some() => {}
+            Some(_) => self.speak(round),
+            None => self.is_over = true,
+        }
+        self.doubt = Doubt::Asked;
+    }
+
+    /// Tells the viewer what is next, one batch at most. Gives whether there is more that it would take at once.
+    pub(super) fn serve(&mut self, menu: &mut Menu<'_>, round: &Round<'_>) -> bool {
+        if let Some(pending) = self.pending.take() {
+            self.push(pending, round);
+        }
+        if self.pending.is_some() {
+            self.is_over |= self.due(round.stalled) <= Some(round.now);
+        } else if !self.is_over && self.expires.is_some_and(|at| at <= round.now) {
+            self.send_away("ticket_expired", 0, round);
+        }
+        let mut has_taken = false;
+        while !self.is_over && self.pending.is_none() {
+            if has_taken && self.cursor < round.tail {
+                return true;
+            }
+            match menu.behind(self.cursor) {
+                Next::Chunk(chunk, upto) => {
+                    self.cursor = *upto;
+                    self.write(chunk, round);
+                    has_taken = true;
+                }
+                Next::Skip(upto) => self.cursor = *upto,
+                Next::End(chunk) => self.finish(chunk, round),
+                Next::Gone => self.send_away("gone", 0, round),
+                Next::Nothing if round.is_closing => self.send_away("draining", retry_ms(true), round),
+                Next::Nothing if self.speaks_at().is_some_and(|at| at <= round.now) => self.speak(round),
+                Next::Nothing => break,
+            }
+        }
+        false
+    }
+
+    /// When the room has to look at this seat although nothing has happened.
+    pub(super) fn due(&self, stalled: Duration) -> Option<Instant> {
+        match self.pending {
+            Some(_) => Some(self.said + stalled),
+            None => self.speaks_at().into_iter().chain(self.expires).min(),
+        }
+    }
+
+    /// When silence has lasted too long.
+    fn speaks_at(&self) -> Option<Instant> {
+        let every = self.heartbeat?;
+        Some(self.said + if self.doubt == Doubt::Asked { every.min(ASK_AGAIN) } else { every })
+    }
+
+    fn speak(&mut self, round: &Round<'_>) {
+        if self.doubt == Doubt::Asked {
+            self.doubt = Doubt::AskedAgain;
+        }
+        self.write(&Chunk::of(Bytes::from_static(round.manners.heartbeat.unwrap_or_default())), round);
+    }
+
+    fn send_away(&mut self, code: &'static str, retry_ms: u64, round: &Round<'_>) {
+        match round.manners.bye {
+            Some(bye) => self.finish(&Chunk::last(bye(&Bye { code, retry_ms }).into()), round),
+            None => self.is_over = true,
+        }
+    }
+
+    fn finish(&mut self, chunk: &Chunk, round: &Round<'_>) {
         self.is_last = true;
-        match self.write(chunk, now) {
-            Wrote::All => Wrote::Over,
-            other => other,
-        }
+        self.write(chunk, round);
     }
 
-    pub(super) fn send_away(&mut self, code: &'static str, retry_ms: u64, now: Instant) -> Wrote {
-        self.finish(&Chunk::last(Bye { code, retry_ms }.sse().into()), now)
-    }
-
-    /// When there is something to say although nothing comes.
-    pub(super) fn due(&self) -> Instant {
-        let heartbeat = self.said + self.heartbeat;
-        self.expires.map_or(heartbeat, |expires| expires.min(heartbeat))
-    }
-
-    /// Says what is due.
-    pub(super) fn remind(&mut self, now: Instant) -> Wrote {
-        if self.expires.is_some_and(|at| at <= now) {
-            return self.send_away("ticket_expired", 0, now);
-        }
-        if self.said + self.heartbeat <= now {
-            return self.write(&Chunk::of(Bytes::from_static(HEARTBEAT)), now);
-        }
-        Wrote::All
-    }
-
-    /// Hands a chunk to the socket, of which nothing else is waiting.
-    fn write(&mut self, chunk: &Chunk, now: Instant) -> Wrote {
-        self.said = now;
-        let slices = chunk.parts.each_ref().map(|part| IoSlice::new(part));
-        let mut written = match self.stream.try_write_vectored(&slices) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return Wrote::Over,
-        };
-        for part in &chunk.parts {
-            let taken = written.min(part.len());
-            written -= taken;
-            if taken < part.len() {
-                self.pending.push_back(part.slice(taken..));
+    /// Hands a chunk to the socket, for which nothing else waits.
+    fn write(&mut self, chunk: &Chunk, round: &Round<'_>) {
+        match chunk.write_to(&self.stream) {
+            Ok(written) if written == chunk.left() => self.has_said(round),
+            Ok(written) => {
+                let mut pending = Box::new(chunk.clone());
+                pending.advance(written);
+                self.push(pending, round);
             }
-        }
-        if self.pending.is_empty() { Wrote::All } else { Wrote::Some }
-    }
-
-    /// Writes what is pending, as far as the socket takes it.
-    fn flush(&mut self) -> Wrote {
-        while let Some(first) = self.pending.front_mut() {
-            match self.stream.try_write(first) {
-                Ok(0) => return Wrote::Over,
-                Ok(written) => {
-                    first.advance(written);
-                    if first.is_empty() {
-                        self.pending.pop_front();
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Wrote::Some,
-                Err(_) => return Wrote::Over,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.push(Box::new(chunk.clone()), round);
             }
+            Err(_) => self.is_over = true,
         }
-        // An empty queue keeps no memory for the next time.
-        self.pending = VecDeque::new();
-        if self.is_last { Wrote::Over } else { Wrote::All }
     }
 
-    /// Writes at the speed of the viewer until it has everything that there is. `None` when it is gone, told everything,
-    /// or takes nothing for too long.
-    pub(super) async fn catch_up(
-        mut self,
-        cast: Cast,
-        view: View,
-        stalled: Duration,
-        closing: CancellationToken,
-    ) -> (u64, Option<Self>) {
-        let number = self.number;
+    /// Writes until the socket takes no more; then it rings when it does again.
+    fn push(&mut self, mut pending: Box<Chunk>, round: &Round<'_>) {
         loop {
-            match self.flush() {
-                Wrote::Over => return (number, None),
-                Wrote::Some => {
-                    let stream = self.stream.clone();
-                    if !matches!(timeout(stalled, stream.writable()).await, Ok(Ok(()))) {
-                        return (number, None);
-                    }
-                    continue;
+            match pending.write_to(&self.stream) {
+                Ok(0) if pending.left() > 0 => self.is_over = true,
+                Ok(written) => {
+                    pending.advance(written);
+                    self.said = round.now;
                 }
-                Wrote::All => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut context = Context::from_waker(round.waker);
+                    match self.stream.poll_write_ready(&mut context) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => self.is_over = true,
+                        Poll::Pending => {
+                            self.pending = Some(pending);
+                            return;
+                        }
+                    }
+                }
+                Err(_) => self.is_over = true,
             }
-            let now = Instant::now();
-            let wrote = if self.expires.is_some_and(|at| at <= now) {
-                self.send_away("ticket_expired", 0, now)
-            } else {
-                match cast.read(view.source(), self.cursor, BATCH_BYTES_MAX) {
-                    Read::Batch { bytes, upto, .. } if bytes.is_empty() => {
-                        self.cursor = upto;
-                        Wrote::All
-                    }
-                    Read::Batch { bytes, upto, .. } => self.take(&Chunk::of(bytes), upto, cast.tail(), now),
-                    Read::End { bytes, .. } => self.finish(&Chunk::last(bytes), now),
-                    Read::Gone => self.send_away("gone", 0, now),
-                    Read::Pending if closing.is_cancelled() => {
-                        self.send_away("draining", retry_ms(true), now)
-                    }
-                    Read::Pending => return (number, Some(self)),
-                }
-            };
-            if wrote == Wrote::Over {
-                return (number, None);
+            if self.is_over {
+                return;
+            }
+            if pending.left() == 0 {
+                return self.has_said(round);
             }
         }
     }
-}
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
-    }
-}
-
-/// Returns when the viewer hangs up. What it says is not for us: it has asked for everything that it gets.
-pub(super) async fn hung_up(stream: Arc<TcpStream>) {
-    while stream.readable().await.is_ok() {
-        // Not kept while waiting: there is one of these for every viewer.
-        match stream.try_read(&mut [0; 512]) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
+    /// Everything was taken.
+    fn has_said(&mut self, round: &Round<'_>) {
+        self.said = round.now;
+        self.is_over |= self.is_last;
     }
 }
