@@ -26,7 +26,7 @@
 //! * [`webtransport`]: the same events over WebTransport.
 //! * [`journal`]: the durable log below the in-memory one.
 //! * [`auth`]: a key or a ticket becomes a grant.
-//! * [`telemetry`], [`logging`], [`tasks`]: what is counted, said and awaited.
+//! * [`telemetry`], [`logging`], [`tasks`], [`panics`]: what is counted, said, awaited, and goes wrong.
 //! * [`client`]: the other side: follows one stream, and resumes by itself.
 //! * [`outbound`]: HTTP clients, for whoever needs one.
 //! * [`config`], [`gateway`], [`server`], [`cli`]: how all of it is put together, run and drained.
@@ -47,6 +47,7 @@ pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod outbound;
+pub mod panics;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

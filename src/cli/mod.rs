@@ -109,6 +109,7 @@ const USAGE: u8 = 2;
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
+    crate::panics::keep_quiet();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, format!("the runtime does not start: {error}")),

@@ -30,6 +30,11 @@ const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const COUNTS: [f64; 12] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 512.0, 2048.0, 8192.0];
 
+/// A panic in this room of the code ended what it happened in.
+pub fn panicked(room: &'static str) {
+    counter!("tokencast_panics_total", "where" => room).increment(1);
+}
+
 /// Installs the recorder of this process, once, and gives the handle that renders it.
 pub fn install() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -56,6 +61,9 @@ pub fn install() -> PrometheusHandle {
             ] {
                 counter!(name).increment(0);
             }
+            for room in ["cast", "http", "journal", "server", "upstream", "view", "webtransport"] {
+                counter!("tokencast_panics_total", "where" => room).increment(0);
+            }
             gauge!("tokencast_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             handle
         })
@@ -65,6 +73,7 @@ pub fn install() -> PrometheusHandle {
 fn describe() {
     metrics_process::Collector::default().describe();
     describe_gauge!("tokencast_build_info", "1, with the version as a label");
+    describe_counter!("tokencast_panics_total", "Panics, by the room of the code whose task they ended");
     describe_gauge!("tokencast_streams_active", "Streams that have not ended");
     describe_counter!("tokencast_streams_started_total", "Streams started");
     describe_counter!("tokencast_streams_ended_total", "Streams ended, by reason and code");
