@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokencast::cast::about::About;
+use tokencast::cast::account::Stake;
 use tokencast::cast::event::{Event, Prose};
 use tokencast::cast::frame::Frame;
 use tokencast::cast::id::Id;
@@ -37,7 +38,8 @@ fn cast() -> (Cast, Producer) {
         key: None,
         fingerprint: [0; 32],
     };
-    Cast::new(Arc::new(about), None, Budget::new(usize::MAX / 2).share(), Arc::new(Memory))
+    let share = Budget::new(usize::MAX / 2).share();
+    Cast::new(Arc::new(about), None, Stake::unlimited(), share, Arc::new(Memory))
 }
 
 fn frame(seq: u64) -> Frame {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Gate, Keyring};
-use crate::cast::hub::Hub;
+use crate::cast::hub::{self, Hub};
 use crate::config::Config;
 use crate::edge::names::Names;
 use crate::edge::place::Place;
@@ -46,7 +46,7 @@ impl Gateway {
         keyring: Keyring,
         opened: Opened,
     ) -> Self {
-        let Opened { journal, known, secret } = opened;
+        let Opened { journal, known, spent, secret } = opened;
         let (streams, public) = (Tasks::default(), Tasks::default());
         let (accepting, closing) = (CancellationToken::new(), CancellationToken::new());
         let limits =
@@ -54,9 +54,14 @@ impl Gateway {
         let (providers, coalesce) = (&config.providers, config.coalesce.clone());
         let registry =
             Arc::new(Registry::new(providers, variable, client, limits, coalesce, streams.clone()));
-        let (retention, limits) = (config.retention.clone(), config.limits.clone());
-        let hub = Hub::new(retention, limits, journal, registry.clone(), streams.clone());
-        hub.restore(known);
+        let settings = hub::Settings {
+            retention: config.retention.clone(),
+            limits: config.limits.clone(),
+            quotas: config.quotas.clone(),
+            tenants: config.tenants.clone(),
+        };
+        let hub = Hub::new(settings, journal, registry.clone(), streams.clone());
+        hub.restore(known, spent);
         let edge = Edge::new(edge::Parts {
             hub: hub.clone(),
             gate: Gate::new(keyring, &secret),

@@ -8,16 +8,19 @@ use tracing::error;
 use crate::telemetry;
 
 /// From now on a panic is logged by its place alone. For programs, not for tests, whose panics are to be read.
-#[expect(clippy::print_stderr, reason = "where no log has begun there is nowhere else")]
 pub fn keep_quiet() {
     std::panic::set_hook(Box::new(|panic| {
-        let at = panic.location().map(ToString::to_string).unwrap_or_default();
-        if tracing::dispatcher::has_been_set() {
-            error!(at, thread = std::thread::current().name(), "panicked");
-        } else {
-            eprintln!("tokencast: panicked at {at}");
-        }
+        say(&format!("panicked at {}", panic.location().map(ToString::to_string).unwrap_or_default()));
     }));
+}
+
+#[expect(clippy::print_stderr, reason = "where no log has begun there is nowhere else")]
+fn say(what: &str) {
+    if tracing::dispatcher::has_been_set() {
+        error!(thread = std::thread::current().name(), "{what}");
+    } else {
+        eprintln!("tokencast: {what}");
+    }
 }
 
 /// Counts a panic of what it is dropped with.
@@ -35,6 +38,19 @@ impl Drop for Witness {
     fn drop(&mut self) {
         if std::thread::panicking() {
             telemetry::panicked(self.0);
+        }
+    }
+}
+
+/// Ends the process with a panic of what it is dropped with: without that nothing can go on. It says why.
+#[derive(Debug)]
+pub(crate) struct Fatal(pub(crate) &'static str);
+
+impl Drop for Fatal {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(self.0);
+            std::process::abort();
         }
     }
 }

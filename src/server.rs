@@ -83,7 +83,10 @@ impl Server {
             public.spawn(endpoint.serve(edge.clone(), http.port(), accepting.clone()));
         }
         services.spawn(edge.gate.keys().clone().keep_current(stop.clone()));
-        services.spawn(hub.clone().expire(stop.clone()));
+        services.spawn_again({
+            let (hub, stop) = (hub.clone(), stop.clone());
+            move || hub.clone().expire(stop.clone())
+        });
         services.spawn({
             let stop = stop.clone();
             async move {

@@ -2,13 +2,17 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::panics::Witness;
+
+/// Between a panic and the next beginning.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A handle to spawn by; clones track the same tasks.
 #[derive(Debug, Clone, Default)]
@@ -25,12 +29,21 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let witness = Witness::at(Location::caller());
-        // An `async` block around it would hold the task twice.
-        self.tracker.spawn(task.map(move |output| {
-            drop(witness);
-            output
-        }))
+        self.tracker.spawn(witnessed(task, Location::caller()))
+    }
+
+    /// Spawns what has to go on: after a panic it is begun anew.
+    #[track_caller]
+    pub fn spawn_again<F>(&self, mut begin: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (place, tracker) = (Location::caller(), self.tracker.clone());
+        self.tracker.spawn(async move {
+            while tracker.spawn(witnessed(begin(), place)).await.is_err_and(|error| error.is_panic()) {
+                sleep(AGAIN_AFTER).await;
+            }
+        });
     }
 
     /// Cancelled when tasks shall end.
@@ -59,6 +72,17 @@ impl Tasks {
     }
 }
 
+/// The task, whose panic counts where it was spawned.
+fn witnessed<F: Future>(task: F, place: &'static Location<'static>) -> impl Future<Output = F::Output> {
+    let witness = Witness::at(place);
+    // Boxed, because a block around it would hold it twice.
+    let task = Box::pin(task);
+    async move {
+        let _witness = witness;
+        task.await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +99,18 @@ mod tests {
         assert!(counted.contains("tokencast_panics_total{where=\"tasks\"} 1"), "{counted}");
         // Who waits for all tasks does not wait for it.
         tasks.wait().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_to_go_on_is_begun_anew() {
+        let tasks = Tasks::default();
+        let (begun, beginnings) = tokio::sync::watch::channel(0);
+        tasks.spawn_again(move || {
+            begun.send_modify(|begun| *begun += 1);
+            let is_well = *begun.borrow() == 3;
+            async move { assert!(is_well, "planted") }
+        });
+        tasks.wait().await;
+        assert_eq!(*beginnings.borrow(), 3);
     }
 }

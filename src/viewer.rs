@@ -16,7 +16,7 @@ use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::log::Read;
 use crate::cast::pages::{Page, Unread};
-use crate::cast::{Attached, Cast, Watch};
+use crate::cast::{Attached, Watch};
 use crate::telemetry::Audience;
 use crate::view::View;
 use crate::view::events::Bye;
@@ -44,7 +44,7 @@ pub enum Step {
 /// One viewer of one cast, whatever the transport.
 #[derive(Debug)]
 pub struct Viewer {
-    cast: Cast,
+    cast: Attached,
     view: View,
     cursor: Seq,
     /// What is in memory for this viewer, of a stream that is in the journal.
@@ -57,39 +57,25 @@ pub struct Viewer {
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     counts: Audience,
     span: Span,
-    _attached: Attached,
 }
 
 impl Viewer {
-    /// A viewer that has seen everything up to `cursor`. It is told to leave when `closing` is cancelled.
+    /// A viewer in this place, that has seen everything up to `cursor`. It is told to leave when `closing` is cancelled.
     pub fn new(
-        cast: Cast,
+        cast: Attached,
         view: View,
         cursor: Seq,
         transport: &'static str,
         closing: CancellationToken,
     ) -> Self {
-        let (watch, attached) = (cast.watch(), cast.attach());
+        let watch = cast.watch();
         let mut counts = Audience::of(view.name(), transport);
         counts.came(1);
         let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
         span.in_scope(|| debug!(cursor, "viewer came"));
         let (heartbeat, quiet, expires, page) = (None, None, None, Page::default());
         let closing = Box::pin(closing.cancelled_owned());
-        Self {
-            cast,
-            view,
-            cursor,
-            page,
-            watch,
-            heartbeat,
-            quiet,
-            expires,
-            closing,
-            counts,
-            span,
-            _attached: attached,
-        }
+        Self { cast, view, cursor, page, watch, heartbeat, quiet, expires, closing, counts, span }
     }
 
     /// Says something after this much silence.
@@ -141,6 +127,7 @@ impl Viewer {
                 }
                 Read::End { bytes, end } => return Step::End { bytes, end },
                 Read::Gone => return self.bye("gone", 0),
+                Read::Broken => return self.bye("internal", 0),
                 Read::Pending => {
                     tokio::select! {
                         // What is there is said before anything else.

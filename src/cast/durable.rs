@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::about::About;
 pub use super::about::Number;
+use super::account::Spent;
 use super::block::Seq;
 use super::end::End;
 use super::frame::Frame;
@@ -25,6 +26,8 @@ pub enum Record {
     Bury(Number, u64),
     /// Nothing is left of a stream.
     Forget(Number),
+    /// So much was spent by a tenant on a day, by its number since 1970.
+    Spend(Arc<str>, u64, Spent),
     /// Nothing, to see whether anything can be committed.
     Probe,
 }

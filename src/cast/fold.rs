@@ -69,6 +69,15 @@ impl Fold {
         }
     }
 
+    /// Bytes of all that was said.
+    pub fn said_bytes(&self) -> usize {
+        let of_choice = |Choice { text, reasoning, refusal, tool_calls, .. }: &Choice| -> usize {
+            let calls = tool_calls.values().map(|call| call.arguments.len());
+            text.len() + reasoning.len() + refusal.len() + calls.sum::<usize>()
+        };
+        self.choices.0.values().map(of_choice).sum()
+    }
+
     /// Finish reason of choice 0.
     pub fn finish(&self) -> Option<&str> {
         self.choices.0.get(&0)?.finish.as_deref()

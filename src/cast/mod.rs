@@ -5,6 +5,7 @@
 //! and nothing else about them.
 
 pub mod about;
+pub mod account;
 pub mod block;
 pub mod coalesce;
 pub mod durable;
@@ -31,6 +32,7 @@ use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
 use self::about::About;
+use self::account::{Reached, Spent, Stake};
 use self::block::Seq;
 use self::durable::{Content, Durable, Ended, Record, StorageError};
 use self::end::{End, Why};
@@ -54,6 +56,8 @@ pub struct Cast(Arc<Shared>);
 struct Shared {
     about: Arc<About>,
     journal: Arc<dyn Durable>,
+    /// What this has of its tenant's account.
+    stake: Arc<Stake>,
     /// Stop when nobody has watched for this long; `None` goes on without viewers.
     cancel_after: Option<Duration>,
     began: Instant,
@@ -71,12 +75,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(about: Arc<About>, log: Log, share: Share, journal: Arc<dyn Durable>) -> Self {
+    fn new(about: Arc<About>, log: Log, stake: Arc<Stake>, share: Share, journal: Arc<dyn Durable>) -> Self {
         let tail = Tail { seq: log.tail(), closed: log.end().is_some() };
         let log = log.named(&about.id);
         Self {
             about,
             journal,
+            stake,
             cancel_after: None,
             began: Instant::now(),
             content_type: OnceLock::new(),
@@ -122,12 +127,13 @@ impl Cast {
     pub fn new(
         about: Arc<About>,
         cancel_after: Option<Duration>,
+        stake: Arc<Stake>,
         share: Share,
         journal: Arc<dyn Durable>,
     ) -> (Self, Producer) {
         telemetry::stream_started(&about.provider);
-        let cast =
-            Self(Arc::new(Shared { cancel_after, ..Shared::new(about, Log::default(), share, journal) }));
+        let shared = Shared::new(about, Log::default(), stake, share, journal);
+        let cast = Self(Arc::new(Shared { cancel_after, ..shared }));
         cast.settle(&mut cast.lock());
         (cast.clone(), Producer::new(cast))
     }
@@ -178,7 +184,7 @@ impl Cast {
             ending: Ending { end, expires: asleep.expires }.into(),
             content_type: asleep.content_type.clone().map_or_else(OnceLock::new, OnceLock::from),
             pages,
-            ..Shared::new(about.clone(), log, share, journal)
+            ..Shared::new(about.clone(), log, asleep.stake.clone(), share, journal)
         }));
         let mut kept = cast.lock();
         kept.first_token_ms = ended.first_token_ms;
@@ -266,6 +272,10 @@ impl Cast {
             let is_ready = kept.log.prepare(source, after, bytes_max);
             let read = is_ready.then(|| kept.log.read(source, after, bytes_max));
             self.settle(&mut kept);
+            drop(kept);
+            if matches!(read, Some(Read::Broken)) {
+                self.stop(Why::Internal);
+            }
             if let Some(read) = read {
                 return read;
             }
@@ -336,10 +346,27 @@ impl Cast {
         *self.0.viewers.borrow()
     }
 
-    /// Counts one viewer for as long as the guard lives.
+    /// Counts one viewer for as long as the guard lives, if there is a place for one.
+    pub fn try_attach(&self) -> Result<Attached, Reached> {
+        let mut place = Ok(());
+        self.0.viewers.send_if_modified(|viewers| {
+            place = self.0.stake.try_view(*viewers);
+            *viewers += usize::from(place.is_ok());
+            place.is_ok()
+        });
+        place.inspect_err(telemetry::limit_reached)?;
+        Ok(Attached(self.clone()))
+    }
+
+    /// The same for whoever has a place already, by having started the stream.
     pub fn attach(&self) -> Attached {
+        self.0.stake.view();
         self.0.viewers.send_modify(|viewers| *viewers += 1);
         Attached(self.clone())
+    }
+
+    pub(in crate::cast) fn stake(&self) -> &Arc<Stake> {
+        &self.0.stake
     }
 
     /// Returns once nobody has been watching for `after`.
@@ -388,6 +415,11 @@ impl Cast {
             first_token_ms: kept.first_token_ms,
             upstream_id: kept.log.fold().upstream_id.clone(),
         }
+    }
+
+    /// What it has cost, when it has ended so.
+    fn spent(&self, end: &End) -> Spent {
+        Spent::by(end, self.lock().log.fold(), self.0.stake.asked())
     }
 
     /// Forgets the content, at once and for everybody.

@@ -40,6 +40,7 @@ impl Producer {
 
     fn reveal(&mut self, frame: Frame) -> Result<(), AppendError> {
         self.counts.frame_appended(frame.ends.len(), frame.bytes.len());
+        self.cast.0.stake.retain(frame.bytes.len() as u64);
         let last = frame.last();
         let mut kept = self.cast.lock();
         if kept.first_token_ms.is_none() && frame.events.iter().any(|(_, event)| event.is_content()) {
@@ -97,6 +98,7 @@ impl Producer {
         self.has_ended = true;
         let (reason, code) = end.why.wire();
         telemetry::stream_ended(&self.cast.0.about.provider, end.why);
+        self.spend(&end);
         info!(reason, code, said = end.message, blocks = end.blocks, bytes = end.bytes, "stream ended");
         let expires = Instant::now() + self.cast.about().ttl();
         let mut kept = self.cast.lock();
@@ -104,7 +106,15 @@ impl Producer {
         let _ = self.cast.0.ending.set(Ending { end, expires });
         kept.share.finish();
         drop(kept);
+        self.cast.0.stake.finish();
         self.cast.0.tail.send_modify(|tail| tail.closed = true);
+    }
+
+    /// Puts it on the tenant's account.
+    fn spend(&self, end: &End) {
+        let spent = self.cast.spent(end);
+        self.cast.0.stake.account().spend(spent, &*self.cast.0.journal);
+        telemetry::tokens_spent(&self.cast.0.about.provider, spent);
     }
 }
 

@@ -49,8 +49,17 @@ impl Watch {
 #[derive(Debug)]
 pub struct Attached(pub(super) Cast);
 
+impl std::ops::Deref for Attached {
+    type Target = Cast;
+
+    fn deref(&self) -> &Cast {
+        &self.0
+    }
+}
+
 impl Drop for Attached {
     fn drop(&mut self) {
+        self.0.0.stake.leave();
         self.0.0.viewers.send_modify(|viewers| *viewers -= 1);
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::layers::Sources;
 pub use self::problems::Problems;
+use crate::cast::account::Quotas;
 use crate::cast::{coalesce, hub};
 use crate::upstream::provider;
 use crate::{auth, http, journal, logging, upstream, webtransport};
@@ -29,11 +30,14 @@ pub struct Config {
     pub coalesce: coalesce::Config,
     pub retention: hub::Retention,
     pub limits: hub::Limits,
+    pub quotas: Quotas,
     pub upstream: upstream::Config,
     pub drain: Drain,
     pub log: logging::Config,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<provider::Config>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<hub::Tenant>,
 }
 
 /// `[drain]`

@@ -89,13 +89,18 @@ impl Config {
             ("limits.streams_max", limits.streams_max as u64),
             ("limits.running_max", limits.running_max as u64),
             ("limits.stream_bytes_max", limits.stream_bytes_max),
+            ("limits.viewers_max", limits.viewers_max),
+            ("limits.stream_viewers_max", limits.stream_viewers_max),
             ("upstream.connect_s", upstream.connect_s),
             ("upstream.first_byte_s", upstream.first_byte_s),
             ("upstream.silent_s", upstream.silent_s),
+            ("upstream.next_byte_s", upstream.next_byte_s),
             ("upstream.total_s", upstream.total_s),
             ("upstream.connect_attempts", u64::from(upstream.connect_attempts)),
             ("upstream.block_bytes_max", upstream.block_bytes_max as u64),
             ("upstream.journal_stall_s", upstream.journal_stall_s),
+            ("upstream.breaker_window_s", upstream.breaker_window_s),
+            ("upstream.breaker_open_s", upstream.breaker_open_s),
         ];
         for (key, value) in positive {
             check(value > 0, key, &value, "write at least 1");
@@ -131,6 +136,18 @@ impl Config {
             &retention.ttl_s,
             "write at most retention.ttl_s_max",
         );
+        let own = self.tenants.iter().map(|tenant| ("tenants.quotas", &tenant.quotas));
+        for (of, quotas) in std::iter::once(("quotas", &self.quotas)).chain(own) {
+            for (name, value) in quotas.named() {
+                let is_right = value.is_none_or(|value| value > 0);
+                let instead = "write at least 1, or leave it out: then there is no limit";
+                check(is_right, &format!("{of}.{name}"), &0, instead);
+            }
+        }
+        for (place, tenant) in self.tenants.iter().enumerate() {
+            let is_first = self.tenants.iter().position(|other| other.name == tenant.name) == Some(place);
+            check(is_first, "tenants.name", &tenant.name, "a tenant stands here twice: make one of both");
+        }
         let ai_sdk = &self.ai_sdk;
         if let Some(name) = &ai_sdk.provider {
             check(

@@ -77,6 +77,10 @@ fn what_is_wrong_is_named() {
     check("", &[("TOKENCAST_HTTP_LISTEN", "127.0.0.1:1")], &["http_listen", "TOKENCAST_HTTP__LISTEN"]);
     check("[http]\nlisten = \"0.0.0.0:8080\"", &[], &["http.listen = 0.0.0.0:8080", "tokencast key"]);
     check("[upstream]\nsilent_s = 0", &[], &["upstream.silent_s = 0", "at least 1"]);
+    check("[quotas]\nviewers_max = 0", &[], &["quotas.viewers_max = 0", "leave it out"]);
+    let tenants = "[[tenants]]\nname = \"a\"\nquotas = { running_max = 0 }\n[[tenants]]\nname = \"a\"";
+    check(tenants, &[], &["tenants.quotas.running_max = 0", "tenants.name = a", "twice"]);
+    check("[[tenants]]\nname = \"a\"\nquotas = { streams = 1 }", &[], &["streams", "running_max"]);
     check("[http]\ncors_origins = [\"*\"]", &[], &["http.cors_origins = *", "exact origins"]);
     let provider = "[[providers]]\nname = \"a\"\ndialect = \"openai\"\nbase_url = \"http://x/v1\"\n";
     check(&provider.repeat(2), &[], &["providers.name = a", "another one"]);

@@ -115,6 +115,8 @@ impl Family {
     /// A reader for the answer to one request to `path`.
     pub fn dialect(self, path: &str) -> Box<dyn Dialect> {
         match (self, path) {
+            #[cfg(test)]
+            (_, super::planted::PATH) => Box::new(super::planted::Planted),
             (Self::Openai, "/responses") => Box::new(openai_responses::OpenAiResponses::default()),
             // The legacy `/completions` sends the same chunks, with `text` where a chat has `delta.content`.
             (Self::Openai, _) => Box::new(openai_chat::OpenAiChat::new()),

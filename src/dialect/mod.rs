@@ -12,6 +12,8 @@ mod ollama;
 mod openai_chat;
 mod openai_responses;
 #[cfg(test)]
+pub(crate) mod planted;
+#[cfg(test)]
 mod shown;
 pub mod splice;
 pub mod sse;

@@ -1,13 +1,16 @@
 //! The error table: what the core refuses, as a status, a stable code and a sentence that says what to do. HTTP answers
 //! with all of it; in band it is the code, the sentence and the detail.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::Denied;
+use crate::cast::account::Reached;
 use crate::cast::durable::StorageError;
 use crate::cast::end::End;
-use crate::cast::hub::order::{AskError, Missing, Refused};
+use crate::cast::hub::order::{AskError, LeftAlone, Missing, Refused};
 use crate::cast::pages::Unread;
 use crate::telemetry;
 
@@ -18,11 +21,13 @@ pub(crate) struct Refusal {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) detail: Option<Value>,
+    /// When it makes sense to come again, where that is known.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: None }
+        Self { status, code, message: message.into(), detail: None, retry_after: None }
     }
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -56,6 +61,15 @@ impl Refusal {
         let (reason, code) = end.why.wire();
         let message = end.message.clone().unwrap_or_else(|| "the stream ended without a byte".into());
         Self::new(StatusCode::BAD_GATEWAY, code.unwrap_or(reason), message).with(json!({ "end": end.wire() }))
+    }
+
+    /// A stream that cannot be shown.
+    pub(crate) fn broken() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "this view of the stream cannot be rendered: read it as `raw`",
+        )
     }
 
     /// What the journal did not take.
@@ -100,6 +114,18 @@ impl From<Unread> for Refusal {
     }
 }
 
+impl From<Reached> for Refusal {
+    fn from(reached: Reached) -> Self {
+        let Reached { key, max, retry_after } = reached;
+        let refusal = if reached.is_quota() {
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", reached.to_string())
+        } else {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", reached.to_string())
+        };
+        Self { retry_after: Some(retry_after), ..refusal.with(json!({ "limit": key, "max": max })) }
+    }
+}
+
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let (status, code) = match &refused {
@@ -111,6 +137,11 @@ impl From<Refused> for Refusal {
                 AskError::PathNotAllowed { .. } => (StatusCode::BAD_REQUEST, "path_not_allowed"),
                 AskError::BadRequest(_) => (StatusCode::BAD_REQUEST, "invalid_field"),
                 AskError::NoCredentials { .. } => (StatusCode::UNAUTHORIZED, "no_credentials"),
+                AskError::LeftAlone(LeftAlone { retry_after, .. }) => {
+                    let refusal =
+                        Self::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_connect", ask.to_string());
+                    return Self { retry_after: Some(*retry_after), ..refusal };
+                }
             },
             Refused::KeyMismatch => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch"),
             Refused::IdConflict(_) => (StatusCode::CONFLICT, "id_conflict"),
@@ -118,6 +149,7 @@ impl From<Refused> for Refusal {
             Refused::KeyGone => (StatusCode::GONE, "gone"),
             Refused::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Refused::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Refused::Quota(reached) => return Self::from(*reached),
             Refused::Storage(_) => (StatusCode::INSUFFICIENT_STORAGE, "storage_error"),
         };
         Self::new(status, code, refused.to_string())

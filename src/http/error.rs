@@ -25,7 +25,7 @@ pub(super) fn not_found() -> Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let Self { status, code, message, detail } = self;
+        let Self { status, code, message, detail, retry_after } = self;
         let mut error = json!({ "code": code, "message": message });
         if let Some(detail) = detail {
             error["detail"] = detail;
@@ -33,14 +33,13 @@ impl IntoResponse for Error {
         let mut response = (status, Json(json!({ "error": error }))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // Never less than was said, in whole seconds.
+        let known = retry_after.map(|after| after.as_millis().div_ceil(1000).max(1) as u64);
+        if let Some(seconds) = known.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1)) {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -207,6 +207,7 @@ fn order(
         metadata,
         ttl: ttl_s.map(Duration::from_secs),
         cancel_after: on_no_viewers,
+        is_watched: false,
     })
 }
 

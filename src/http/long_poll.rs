@@ -10,7 +10,7 @@ use super::App;
 use super::error::Error;
 use super::params::Params;
 use crate::auth::Grant;
-use crate::cast::Cast;
+use crate::cast::Attached;
 use crate::cast::hub::order::Missing;
 use crate::edge::cursor::Begin;
 use crate::view::View;
@@ -32,7 +32,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 pub(super) async fn answer(
     app: &App,
     grant: Grant,
-    cast: Cast,
+    cast: Attached,
     begin: Begin,
     snapshot: bool,
     params: &Params,

@@ -18,6 +18,7 @@ mod serve;
 mod streams;
 mod tickets;
 mod ui;
+mod usage;
 mod viewing;
 mod wire;
 
@@ -138,6 +139,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/streams/{id}/text", get(viewing::text))
         .route("/v1/streams/{id}/ui", get(ui::show))
         .route("/v1/providers", get(providers::list))
+        .route("/v1/usage", get(usage::show))
         .route("/v1/tickets", post(tickets::issue))
         .route("/v1/webtransport", get(place::show))
         .merge(page::routes())

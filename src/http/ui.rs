@@ -22,10 +22,10 @@ use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::viewing::{Sight, flushes, said};
 use crate::auth::Grant;
-use crate::cast::Cast;
 use crate::cast::about::About;
 use crate::cast::log::Read;
 use crate::cast::pages::Page;
+use crate::cast::{Attached, Cast};
 use crate::view::View;
 use crate::view::ui::{DONE, opening};
 use crate::viewer::{BATCH_BYTES_MAX, HEARTBEAT_MS_DEFAULT, Step, Viewer};
@@ -43,7 +43,7 @@ pub(super) async fn show(
 ) -> Result<Response, Error> {
     grant.read()?;
     let cast = app.find(&grant, &id).await?;
-    follow(&app, &grant, cast, start_index(&params)?.unwrap_or(0), link).await
+    follow(&app, &grant, cast.try_attach()?, start_index(&params)?.unwrap_or(0), link).await
 }
 
 /// Which chunk to begin with, counted from the first one, or from behind the last one if it is negative.
@@ -58,17 +58,18 @@ pub(super) fn start_index(params: &Params) -> Result<Option<i64>, Error> {
 pub(super) async fn follow(
     app: &App,
     grant: &Grant,
-    cast: Cast,
+    attached: Attached,
     index: i64,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
     let skip = match u64::try_from(index) {
         Ok(index) => index,
-        Err(_) => rewind(&cast, index.unsigned_abs()).await?,
+        Err(_) => rewind(&attached, index.unsigned_abs()).await?,
     };
+    let cast = Cast::clone(&attached);
     let head = begin(cast.about());
     let sight = Sight {
-        cast: cast.clone(),
+        cast: attached,
         view: View::Ui,
         transport: "http",
         manners: &manners::UI,
@@ -166,6 +167,7 @@ async fn rewind(cast: &Cast, last: u64) -> Result<u64, Error> {
             }
             Read::Pending => break,
             Read::Gone => return Err(crate::cast::hub::order::Missing::Gone.into()),
+            Read::Broken => return Err(Error::broken()),
         }
     }
     let wanted = scan.count.saturating_sub(last);

@@ -25,11 +25,11 @@ use crate::cast::end::Why;
 use crate::cast::hub::order::Missing;
 use crate::cast::log::Read;
 use crate::cast::pages::Page;
-use crate::cast::{Cast, Now};
+use crate::cast::{Attached, Cast, Now};
 use crate::edge::cursor::{Begin, Cursor};
 use crate::telemetry::{self, Resume};
 use crate::view::View;
-use crate::view::events::{Open, Snapshot};
+use crate::view::events::{Bye, Open, Snapshot};
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT, Step, Viewer, retry_ms};
 
 /// `GET /v1/streams/{id}/events`
@@ -52,7 +52,7 @@ pub(super) async fn events(
     let cast = found?;
     let begin = cursor.locate(&cast)?;
     if long_poll::is_wanted(&headers) {
-        return long_poll::answer(&app, grant, cast, begin, snapshot, &params).await;
+        return long_poll::answer(&app, grant, cast.try_attach()?, begin, snapshot, &params).await;
     }
     let after = match begin {
         Begin::After(after) => after,
@@ -63,7 +63,15 @@ pub(super) async fn events(
     let status = cast.status();
     let started_at = rfc3339(cast.about().started_ms);
     let open = Open { stream: &id, after, tail: cast.tail(), status, started_at };
-    let is_lines = are_lines_wanted(&headers);
+    let cast = match cast.try_attach() {
+        Ok(attached) => attached,
+        Err(_) if is_wanted(&headers, EVENT_STREAM) => {
+            let bye = Bye { code: "too_many", retry_ms: retry_ms(true) };
+            return Ok(stream(EVENT_STREAM, sent_away(&open, &bye).into()));
+        }
+        Err(reached) => return Err(reached.into()),
+    };
+    let is_lines = is_wanted(&headers, LINES);
     let mut head = if is_lines { open.line() } else { open.sse(retry_ms(app.hub.draining().is_cancelled())) };
     let mut cursor = after;
     if snapshot {
@@ -75,11 +83,16 @@ pub(super) async fn events(
     }
     let (view, transport, manners, content_type) = match is_lines {
         true => (View::Lines, "http", &manners::LINES, LINES),
-        false => (View::Events, "sse", &manners::EVENTS, "text/event-stream"),
+        false => (View::Events, "sse", &manners::EVENTS, EVENT_STREAM),
     };
     let heartbeat = Some(Duration::from_millis(heartbeat));
     let sight = Sight { cast, view, transport, manners, after: cursor, heartbeat, expires: grant.expires };
     Ok(sight.answer(&app, head.into(), content_type, link.as_ref()))
+}
+
+/// What a client that gives up at an error is told where there is no place for it.
+fn sent_away(open: &Open<'_>, bye: &Bye) -> Vec<u8> {
+    [open.sse(bye.retry_ms), bye.sse()].concat()
 }
 
 /// `GET /v1/streams/{id}/raw`
@@ -98,7 +111,7 @@ pub(super) async fn raw(
     grant.read()?;
     let cast = app.find(&grant, &id).await?;
     // Who waits is a viewer, too.
-    let _waiting = cast.attach();
+    let cast = cast.try_attach()?;
     cast.watch().begun().await;
     // It may have been purged meanwhile.
     app.find(&grant, &id).await?;
@@ -116,7 +129,7 @@ pub(super) async fn raw(
             Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.bytes())),
         },
     };
-    let content_type = cast.content_type().unwrap_or("text/event-stream").to_owned();
+    let content_type = cast.content_type().unwrap_or(EVENT_STREAM).to_owned();
     let mut sight = Sight::bare(cast, View::Raw, after, grant.expires);
     let mut head = Bytes::new();
     if skip > 0 {
@@ -148,23 +161,26 @@ pub(super) async fn text(
         Begin::After(after) => after,
         Begin::Over(tail) => return Err(Error::cursor_ahead(tail, cast.bytes())),
     };
-    let sight = Sight::bare(cast, View::Text, after, grant.expires);
+    let sight = Sight::bare(cast.try_attach()?, View::Text, after, grant.expires);
     Ok(sight.answer(&app, Bytes::new(), "text/plain; charset=utf-8", link.as_ref()))
 }
 
+/// What `EventSource` and its like ask for.
+const EVENT_STREAM: &str = "text/event-stream";
+/// What a script asks for that wants events as lines of JSON.
 const LINES: &str = "application/x-ndjson";
 
-/// Whether a script asks for events as lines of JSON.
-fn are_lines_wanted(headers: &HeaderMap) -> bool {
+/// Whether the caller names this media type among those that it takes.
+fn is_wanted(headers: &HeaderMap, media_type: &str) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     accepts
         .flat_map(|accept| accept.split(','))
-        .any(|accept| accept.split(';').next().is_some_and(|it| it.trim() == LINES))
+        .any(|accept| accept.split(';').next().is_some_and(|it| it.trim() == media_type))
 }
 
 /// What a viewer sees, and from where on.
 pub(super) struct Sight {
-    pub(super) cast: Cast,
+    pub(super) cast: Attached,
     pub(super) view: View,
     pub(super) transport: &'static str,
     pub(super) manners: &'static Manners,
@@ -174,7 +190,7 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    fn bare(cast: Cast, view: View, after: Seq, expires: Option<Instant>) -> Self {
+    fn bare(cast: Attached, view: View, after: Seq, expires: Option<Instant>) -> Self {
         Self { cast, view, transport: "http", manners: &manners::BARE, after, heartbeat: None, expires }
     }
 
@@ -190,8 +206,8 @@ impl Sight {
         if link.is_none_or(|link| !link.takes_lane) || self.cast.end().is_some() {
             return stream(content_type, self.body(head, closing, link.cloned()));
         }
-        let Self { cast, view, transport, manners, after, heartbeat, expires } = self;
-        let attached = cast.attach();
+        let Self { cast: attached, view, transport, manners, after, heartbeat, expires } = self;
+        let cast = Cast::clone(&attached);
         let order = Order {
             cast,
             view,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cast::account::Spent;
 use crate::cast::durable::{Durable, Known};
 use crate::crypto::random;
 
@@ -73,6 +74,8 @@ pub enum OpenError {
 pub struct Opened {
     pub journal: Arc<dyn Durable>,
     pub known: Vec<Known>,
+    /// What tenants have spent today.
+    pub spent: Vec<(Arc<str>, Spent)>,
     /// A secret that lives as long as the data does.
     pub secret: [u8; 32],
 }
@@ -104,9 +107,12 @@ impl Prepared {
     /// Reads what is known; that takes as long as there is much of it.
     pub fn recover(self) -> Result<Opened, OpenError> {
         match self {
-            Self::Memory => {
-                Ok(Opened { journal: Arc::new(memory::Memory), known: Vec::new(), secret: random() })
-            }
+            Self::Memory => Ok(Opened {
+                journal: Arc::new(memory::Memory),
+                known: Vec::new(),
+                spent: Vec::new(),
+                secret: random(),
+            }),
             Self::Sqlite(prepared) => prepared.recover(),
         }
     }

@@ -19,9 +19,10 @@ pub use self::auth::{denied, keys_read};
 pub use self::http::{Connection, connection_refused, request_answered};
 pub use self::journal::{Journal, piece_read, sample_database, sample_journal};
 pub use self::stream::{
-    Appending, connect_retried, flush_forced, stream_ended, stream_interrupted, stream_started,
+    Appending, Breaker, breaker_is, call_refused, connect_retried, flush_forced, stream_ended,
+    stream_interrupted, stream_started, tokens_spent,
 };
-pub use self::viewing::{Audience, Resume, resumed};
+pub use self::viewing::{Audience, Resume, limit_reached, refused_by, resumed};
 pub use self::webtransport::{
     Handshake, Session, Subscription, Traffic, certificate_expires, handshake, session_traffic, write_blocked,
 };
@@ -87,6 +88,13 @@ fn describe() {
     describe_histogram!("tokencast_first_token_seconds", Unit::Seconds, "From the POST to the first token");
     describe_counter!("tokencast_upstream_bytes_total", Unit::Bytes, "Bytes of response bodies of providers");
     describe_counter!("tokencast_upstream_retries_total", "Connects to a provider that were tried again");
+    describe_gauge!("tokencast_upstream_breaker", "Whether a provider is called: 0, 1 to see, 2 left alone");
+    describe_counter!("tokencast_upstream_refused_total", "Calls not made, to a provider that is left alone");
+    describe_counter!("tokencast_tokens_total", "Tokens of providers, as they count them or as estimated");
+    describe_counter!(
+        "tokencast_limit_refusals_total",
+        "Starts and viewers turned away, by the limit in the way"
+    );
     describe_gauge!("tokencast_viewers", "Viewers attached, by view and transport");
     describe_counter!("tokencast_deliveries_total", "Batches handed to a viewer's connection");
     describe_counter!("tokencast_delivered_bytes_total", Unit::Bytes, "Bytes handed to viewers' connections");

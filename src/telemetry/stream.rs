@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 
+use crate::cast::account::Spent;
 use crate::cast::coalesce::Forced;
 use crate::cast::end::Why;
 
@@ -27,6 +28,31 @@ fn count_end(provider: &str, why: Why) {
     let code = code.unwrap_or("");
     counter!("tokencast_streams_ended_total", "provider" => provider.to_owned(), "reason" => reason, "code" => code)
         .increment(1);
+}
+
+/// Whether a provider is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    Closed = 0,
+    HalfOpen = 1,
+    Open = 2,
+}
+
+pub fn breaker_is(provider: &str, breaker: Breaker) {
+    gauge!("tokencast_upstream_breaker", "provider" => provider.to_owned()).set(f64::from(breaker as u8));
+}
+
+/// A provider that is left alone was not called.
+pub fn call_refused(provider: &str) {
+    counter!("tokencast_upstream_refused_total", "provider" => provider.to_owned()).increment(1);
+}
+
+/// What a stream has cost of a provider's tokens.
+pub fn tokens_spent(provider: &str, spent: Spent) {
+    for (said_by, tokens) in [("provider", spent.counted), ("estimate", spent.estimated)] {
+        counter!("tokencast_tokens_total", "provider" => provider.to_owned(), "said_by" => said_by)
+            .increment(tokens);
+    }
 }
 
 /// What one stream counts often, looked up once.

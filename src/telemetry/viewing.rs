@@ -2,6 +2,8 @@
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::cast::account::Reached;
+
 /// What viewers of one kind count who are served together; each is one of the viewers until it has `left`.
 #[derive(Debug)]
 pub struct Audience {
@@ -45,6 +47,16 @@ impl Drop for Audience {
     fn drop(&mut self) {
         self.left(self.here);
     }
+}
+
+/// Somebody was turned away because of this limit.
+pub fn limit_reached(reached: &Reached) {
+    refused_by(reached.key);
+}
+
+/// The same, by the key of the limit in the configuration.
+pub fn refused_by(key: &'static str) {
+    counter!("tokencast_limit_refusals_total", "limit" => key).increment(1);
 }
 
 /// How a viewer with a cursor fared.

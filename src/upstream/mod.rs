@@ -4,6 +4,7 @@
 //! far behind that the channel is full, the reader stops reading, which stalls this one connection alone.
 
 mod append;
+mod breaker;
 mod feed;
 pub mod provider;
 mod proxy;
@@ -30,10 +31,14 @@ pub struct Config {
     pub connect_s: u64,
     pub first_byte_s: u64,
     pub silent_s: u64,
+    pub next_byte_s: u64,
     pub total_s: u64,
     pub connect_attempts: u32,
     pub block_bytes_max: usize,
     pub journal_stall_s: u64,
+    pub breaker_failures: u32,
+    pub breaker_window_s: u64,
+    pub breaker_open_s: u64,
 }
 
 impl Default for Config {
@@ -42,10 +47,14 @@ impl Default for Config {
             connect_s: 5,
             first_byte_s: 60,
             silent_s: 120,
+            next_byte_s: 120,
             total_s: 1800,
             connect_attempts: 3,
             block_bytes_max: 1024 * 1024,
             journal_stall_s: 10,
+            breaker_failures: 10,
+            breaker_window_s: 30,
+            breaker_open_s: 5,
         }
     }
 }
@@ -129,7 +138,11 @@ async fn interrupted(cast: &Cast, limits: &Limits) -> Outcome {
 fn stopped(why: Why) -> Option<&'static str> {
     match why {
         Why::Stopped => Some("the stream was stopped on request"),
+        Why::Internal => Some("the gateway failed while it rendered this stream"),
         Why::Drain => Some("the gateway was shut down"),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,11 @@ use tracing::{Instrument, info_span};
 use url::Url;
 use wildmatch::WildMatch;
 
+use super::breaker::Breaker;
 use super::proxy::secrets;
 use super::{Limits, run};
 use crate::cast::Producer;
+use crate::cast::account::tokens_in;
 use crate::cast::coalesce;
 use crate::cast::hub::order::{Ask, AskError, CREDENTIALS, Launch, Offer, Origin};
 use crate::dialect::{Family, splice};
@@ -67,6 +69,7 @@ pub(super) struct Provider {
     models: Vec<WildMatch>,
     paths: Vec<String>,
     proxy_paths: Vec<WildMatch>,
+    pub(super) breaker: Arc<Breaker>,
 }
 
 /// All providers, in the order of the configuration.
@@ -89,7 +92,8 @@ impl Registry {
         coalesce: coalesce::Config,
         tasks: Tasks,
     ) -> Self {
-        let providers = configs.iter().map(|config| Arc::new(Provider::new(config, &variable))).collect();
+        let provider = |config| Arc::new(Provider::new(config, &limits.config, &variable));
+        let providers = configs.iter().map(provider).collect();
         Self { providers, client, limits, coalesce, tasks }
     }
 
@@ -125,7 +129,7 @@ impl Registry {
 }
 
 impl Provider {
-    fn new(config: &Config, variable: &impl Fn(&str) -> Option<String>) -> Self {
+    fn new(config: &Config, limits: &super::Config, variable: &impl Fn(&str) -> Option<String>) -> Self {
         let api_key = config.api_key_env.as_ref().and_then(|name| {
             let key = variable(name).filter(|key| !key.is_empty());
             if key.is_none() {
@@ -138,6 +142,7 @@ impl Provider {
             key.map(SecretString::from)
         });
         Self {
+            breaker: Breaker::new(config.name.as_str().into(), limits),
             name: config.name.as_str().into(),
             family: config.dialect,
             base_url: config.base_url.as_str().trim_end_matches('/').to_owned(),
@@ -215,6 +220,11 @@ impl Origin for Registry {
         let path = provider.path(ask.path.as_deref(), ask.request.get())?;
         let body = provider.family.prepare(&path, ask.request.get(), ask.ask_usage);
         let body = body.map_err(|error| AskError::BadRequest(error.to_string()))?;
+        let headers = provider.headers(&ask.passed)?;
+        // Whoever waits for the provider's own words is told before anything is begun. Others see it end.
+        if ask.wants_head {
+            provider.breaker.check()?;
+        }
         Ok(Box::new(Job {
             call: Call {
                 name: provider.name.clone(),
@@ -222,7 +232,8 @@ impl Origin for Registry {
                 wants_head: ask.wants_head,
                 path,
                 family: provider.family,
-                headers: provider.headers(&ask.passed)?,
+                headers,
+                breaker: provider.breaker.clone(),
                 body: body.into(),
             },
             client: self.client.clone(),
@@ -270,6 +281,7 @@ pub(super) struct Call {
     pub(super) family: Family,
     /// Somebody hands on how the provider begins its answer.
     pub(super) wants_head: bool,
+    pub(super) breaker: Arc<Breaker>,
     headers: Vec<(String, SecretString)>,
     body: Bytes,
 }
@@ -305,6 +317,10 @@ impl Call {
 impl Launch for Job {
     fn provider(&self) -> Arc<str> {
         self.call.name.clone()
+    }
+
+    fn tokens(&self) -> u64 {
+        tokens_in(&self.call.body)
     }
 
     fn launch(self: Box<Self>, producer: Producer) {

@@ -145,11 +145,21 @@ impl Registry {
         let request = self.client().request(method, url).headers(headers).body(body);
         let limits = &self.limits().config;
         let (total, silent) = (Duration::from_secs(limits.total_s), Duration::from_secs(limits.silent_s));
+        let attempt = provider.breaker.attempt().map_err(AskError::from)?;
         let response = match timeout(total, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(ForwardError::Unreachable(causes(&error.without_url()))),
-            Err(_) => return Err(ForwardError::Silent),
+            Ok(Err(error)) => {
+                if error.is_connect() {
+                    attempt.failed();
+                }
+                return Err(ForwardError::Unreachable(causes(&error.without_url())));
+            }
+            Err(_) => {
+                attempt.failed();
+                return Err(ForwardError::Silent);
+            }
         };
+        attempt.got(response.status());
         let secrets = secrets(&sent);
         let status = response.status();
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();

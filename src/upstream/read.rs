@@ -14,7 +14,7 @@ use super::Limits;
 use super::feed::{Closed, Sender};
 use super::provider::Call;
 use super::proxy::handed_on;
-use super::split::{Piece, Splitter};
+use super::split::{Piece, Splitter, is_comment};
 use crate::cast::Cast;
 use crate::cast::block::Block;
 use crate::cast::end::{Outcome, Why};
@@ -26,8 +26,11 @@ use crate::telemetry;
 
 /// How long bytes are still read after the terminal marker.
 const LINGER: Duration = Duration::from_millis(250);
+/// The largest head of an answer. Beyond a few times of that it is not even read.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const LARGE_HEAD: &str = "the head of the provider's answer is larger than 64 KiB, or has too many fields";
 /// How much of an error body is read, and for how long.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
+const ERROR_BYTES_MAX: usize = 8 * 1024;
 const ERROR_WITHIN: Duration = Duration::from_secs(5);
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -80,9 +83,22 @@ impl<'a> Reader<'a> {
         let _ = self.feed_pieces().await;
     }
 
+    /// Calls the provider, unless it is left alone.
+    async fn call(&self, client: &reqwest::Client) -> Result<Response, Stop> {
+        let attempt = self.call.breaker.attempt();
+        let attempt = attempt.map_err(|alone| Outcome::because(Why::UpstreamConnect, alone.to_string()))?;
+        let sent = self.send(client).await;
+        match &sent {
+            Ok(response) => attempt.got(response.status()),
+            Err(stop) if matches!(stop.why, Why::UpstreamConnect | Why::UpstreamSilent) => attempt.failed(),
+            Err(_) => {}
+        }
+        sent
+    }
+
     /// Sends the request and waits for the head of the answer. Only a connect that failed is tried again: a request
     /// that was sent is never sent twice.
-    async fn call(&self, client: &reqwest::Client) -> Result<Response, Stop> {
+    async fn send(&self, client: &reqwest::Client) -> Result<Response, Stop> {
         let config = &self.limits.config;
         let mut attempt = 1;
         loop {
@@ -97,6 +113,9 @@ impl<'a> Reader<'a> {
                     return Err(Outcome::because(Why::UpstreamSilent, message));
                 }
             };
+            if is_head_too_large(&error) {
+                return Err(Outcome::because(Why::UpstreamTooLarge, LARGE_HEAD));
+            }
             if !error.is_connect() {
                 return Err(self.because(Why::UpstreamCut, &causes(&error)));
             }
@@ -115,6 +134,10 @@ impl<'a> Reader<'a> {
     async fn check(&self, response: Response) -> Result<Response, Stop> {
         let status = response.status();
         debug!(%status, "the provider answers");
+        let head = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        if head.sum::<usize>() > HEAD_BYTES_MAX {
+            return Err(Outcome::because(Why::UpstreamTooLarge, LARGE_HEAD));
+        }
         if status.is_redirection() {
             return Err(Outcome::because(
                 Why::NotAStream,
@@ -152,19 +175,22 @@ impl<'a> Reader<'a> {
     }
 
     async fn body(&mut self, mut response: Response) -> Result<Outcome, Stop> {
-        let silent_s = self.limits.config.silent_s;
-        let mut deadline = Instant::now() + Duration::from_secs(silent_s);
+        let super::Config { silent_s, next_byte_s, .. } = self.limits.config;
+        let within = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let (mut speaks_by, mut lingers_until) = (within(silent_s), None);
         loop {
             let over = self.verdict();
+            let next_by = within(next_byte_s);
+            let deadline = lingers_until.unwrap_or(speaks_by.min(next_by));
             let chunk = timeout_at(deadline, response.chunk()).await;
             match (chunk, over) {
                 (Ok(Ok(Some(chunk))), over) => {
-                    self.push(chunk).await?;
-                    deadline = match (over, self.verdict()) {
-                        (None, None) => Instant::now() + Duration::from_secs(silent_s),
-                        (None, Some(_)) => Instant::now() + LINGER,
-                        (Some(_), _) => deadline,
-                    };
+                    if self.push(chunk).await? {
+                        speaks_by = within(silent_s);
+                    }
+                    if over.is_none() && self.verdict().is_some() {
+                        lingers_until = Some(Instant::now() + LINGER);
+                    }
                 }
                 // After the marker it does not matter any more how the body ends.
                 (_, Some(outcome)) => return Ok(outcome),
@@ -173,7 +199,11 @@ impl<'a> Reader<'a> {
                     return Err(self.because(Why::UpstreamCut, &causes(&error.without_url())));
                 }
                 (Err(_), None) => {
-                    let message = format!("not a byte for upstream.silent_s, {silent_s} s");
+                    let message = if speaks_by <= next_by {
+                        format!("nothing, or nothing but comments, for upstream.silent_s, {silent_s} s")
+                    } else {
+                        format!("not a byte for upstream.next_byte_s, {next_byte_s} s")
+                    };
                     return Err(Outcome::because(Why::UpstreamSilent, message));
                 }
             }
@@ -201,12 +231,15 @@ impl<'a> Reader<'a> {
         })
     }
 
-    async fn push(&mut self, chunk: Bytes) -> Result<(), Stop> {
+    /// Reads on. Gives whether the provider has said something.
+    async fn push(&mut self, chunk: Bytes) -> Result<bool, Stop> {
         let mut pieces = Vec::new();
         let cut = self.splitter.push(chunk, &mut pieces);
+        let is_said = pieces.iter().any(|piece| piece.complete && !is_comment(&piece.bytes));
         self.pieces.extend(pieces);
         self.feed_pieces().await?;
-        cut.map_err(|too_large| Outcome::because(Why::UpstreamTooLarge, too_large.to_string()))
+        cut.map_err(|too_large| Outcome::because(Why::UpstreamTooLarge, too_large.to_string()))?;
+        Ok(is_said)
     }
 
     async fn feed_pieces(&mut self) -> Result<(), Stop> {
@@ -239,7 +272,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What an error body says, in a sentence.
     /// What the provider says instead of a stream. Whoever wants to hand it on gets all of it.
     async fn refused(&self, mut response: Response) -> String {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -271,6 +303,18 @@ impl<'a> Reader<'a> {
     fn because(&self, why: Why, message: &str) -> Outcome {
         Outcome::because(why, self.call.scrub(message))
     }
+}
+
+/// Whether the head was too much for the HTTP client itself.
+fn is_head_too_large(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The status as providers name it.

@@ -155,6 +155,13 @@ impl Splitter {
     }
 }
 
+/// Whether a block has nothing but comments in it.
+pub fn is_comment(block: &[u8]) -> bool {
+    let block = block.strip_prefix(b"\xef\xbb\xbf").unwrap_or(block);
+    let lines = block.split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.into_iter().all(|line| line.is_empty() || line.starts_with(b":"))
+}
+
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {

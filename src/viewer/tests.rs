@@ -6,13 +6,14 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::cast::Cast;
 use crate::cast::end::Outcome;
 use crate::cast::tests::{STALL, cast, frame};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 fn viewer(cast: &Cast, view: View) -> Viewer {
-    Viewer::new(cast.clone(), view, 0, "test", CancellationToken::new())
+    Viewer::new(cast.attach(), view, 0, "test", CancellationToken::new())
 }
 
 /// When the next step comes, in milliseconds from now, and what it is.
@@ -92,7 +93,7 @@ async fn a_gateway_that_closes_says_what_there_is_first() {
     let check = async |ended: bool, want: &[&str]| {
         let (cast, mut producer) = cast();
         let closing = CancellationToken::new();
-        let mut viewer = Viewer::new(cast.clone(), View::Text, 0, "test", closing.clone());
+        let mut viewer = Viewer::new(cast.attach(), View::Text, 0, "test", closing.clone());
         timeout(Duration::from_secs(1), viewer.next()).await.expect_err("nothing yet");
         producer.append(frame(1, &["a"])).await.unwrap();
         let mut rest = Some(producer);
@@ -111,7 +112,7 @@ async fn a_gateway_that_closes_says_what_there_is_first() {
     for _ in 0..20 {
         let (cast, producer) = cast();
         let closing = CancellationToken::new();
-        let mut viewer = Viewer::new(cast, View::Text, 0, "test", closing.clone());
+        let mut viewer = Viewer::new(cast.attach(), View::Text, 0, "test", closing.clone());
         let (one, ()) = tokio::join!(step(&mut viewer), async {
             closing.cancel();
             producer.end(Outcome::completed(), STALL).await;

@@ -13,7 +13,7 @@ use crate::edge::cursor::{Begin, Cursor};
 use crate::edge::refusal::Refusal;
 use crate::telemetry::{self, Resume};
 use crate::view::View;
-use crate::view::events::{Open, Snapshot};
+use crate::view::events::{Bye, Open, Snapshot};
 use crate::view::msgpack;
 use crate::viewer::{HEARTBEAT_MS_DEFAULT, Viewer, retry_ms};
 
@@ -42,15 +42,20 @@ pub(super) async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Re
         // The end is all that there is to tell, once more.
         Begin::Over(tail) => (tail + 1, tail),
     };
+    let attached = cast.try_attach();
     let way = open_stream(connection).await?;
     let (status, tail) = (cast.status(), cast.tail());
     let started_at = rfc3339(cast.about().started_ms);
     let open = Open { stream: &stream, after, tail, status, started_at };
     let mut head = msgpack::header(number, &open, retry_ms(edge.hub.draining().is_cancelled()));
+    let Ok(attached) = attached else {
+        head.extend(msgpack::bye(&Bye { code: "too_many", retry_ms: retry_ms(true) }));
+        return Ok(Opened { stream: way, head: head.into(), followed: None });
+    };
     if snapshot && cursor.is_fresh() {
         seen = cast.look(|now| msgpack::snapshot(&Snapshot::of(&now), &mut head)).await?;
     }
-    let viewer = Viewer::new(cast.clone(), View::Packed, seen, "webtransport", edge.closing.clone())
+    let viewer = Viewer::new(attached, View::Packed, seen, "webtransport", edge.closing.clone())
         .with_heartbeat(heartbeat)
         .until(grant.expires);
     let followed = Followed { viewer, cast, grant, after, tail };

@@ -16,6 +16,7 @@ mod viewing;
 
 mod ai_sdk;
 mod bad;
+mod breaker;
 mod crowd;
 mod cursor;
 mod doors;
@@ -28,8 +29,10 @@ mod lines;
 mod once;
 mod ops;
 mod page;
+mod quota;
 mod scopes;
 mod session;
 mod stop;
 mod tickets;
+mod towards;
 mod who;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::time::Instant;
 
 use crate::cast::about::About;
+use crate::cast::account::Stake;
 use crate::cast::durable::{Durable, Ended, StorageError};
 use crate::cast::memory::Budget;
 use crate::cast::{Cast, Shared};
@@ -16,6 +17,7 @@ pub(in crate::cast) struct Asleep {
     pub(in crate::cast) content_type: Option<String>,
     pub(in crate::cast) ended: Ended,
     pub(in crate::cast) expires: Instant,
+    pub(in crate::cast) stake: Arc<Stake>,
     /// The one cast that all share who have it now.
     awake: Mutex<Weak<Shared>>,
     /// Those who wake it at the same time wait for the first of them.
@@ -28,16 +30,18 @@ impl Asleep {
         content_type: Option<String>,
         ended: Ended,
         expires: Instant,
+        stake: Arc<Stake>,
     ) -> Self {
         let (awake, waking) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { about, content_type, ended, expires, awake, waking }
+        Self { about, content_type, ended, expires, stake, awake, waking }
     }
 
     /// What stays in memory of a cast that has ended. Whoever has it goes on with it.
     pub(in crate::cast) fn from(cast: &Cast) -> Option<Self> {
         let (end, expires) = (cast.end()?, cast.expires()?);
         let content_type = cast.content_type().map(str::to_owned);
-        let asleep = Self::new(cast.about().clone(), content_type, cast.ended(&end), expires);
+        let (about, stake) = (cast.about().clone(), cast.stake().clone());
+        let asleep = Self::new(about, content_type, cast.ended(&end), expires, stake);
         *asleep.lock() = Arc::downgrade(&cast.0);
         Some(asleep)
     }

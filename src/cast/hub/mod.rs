@@ -3,6 +3,7 @@
 pub(super) mod asleep;
 pub mod order;
 mod shelf;
+mod tenants;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -17,7 +18,10 @@ use tracing::{error, info, warn};
 use self::asleep::Asleep;
 use self::order::{Launch, Missing, Offer, Order, Origin, Refused, Started};
 use self::shelf::{Place, Shelf};
+pub use self::tenants::Tenant;
+use self::tenants::Tenants;
 use super::about::{About, Number, now_ms};
+use super::account::{Account, Quotas, Spent};
 use super::durable::{Durable, Known, Record, State, StorageError};
 use super::end::Why;
 use super::facts::Facts;
@@ -25,6 +29,7 @@ use super::id::Id;
 use super::memory::Budget;
 use super::{Cast, Producer};
 use crate::tasks::Tasks;
+use crate::telemetry;
 
 /// How often expired casts are looked for, and how many casts are handled while the shelf is locked.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -64,6 +69,8 @@ pub struct Limits {
     pub streams_max: usize,
     pub running_max: usize,
     pub stream_bytes_max: u64,
+    pub viewers_max: u64,
+    pub stream_viewers_max: u64,
 }
 
 impl Default for Limits {
@@ -74,8 +81,19 @@ impl Default for Limits {
             streams_max: 100_000,
             running_max: 10_000,
             stream_bytes_max: 64 * 1024 * 1024,
+            viewers_max: 50_000,
+            stream_viewers_max: 20_000,
         }
     }
+}
+
+/// What the hub is told by the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub retention: Retention,
+    pub limits: Limits,
+    pub quotas: Quotas,
+    pub tenants: Vec<Tenant>,
 }
 
 /// Whether the beginning of a cast was stored; `None` while that is open.
@@ -89,6 +107,7 @@ struct Shared {
     retention: Retention,
     limits: Limits,
     budget: Arc<Budget>,
+    tenants: Tenants,
     journal: Arc<dyn Durable>,
     origin: Arc<dyn Origin>,
     shelf: Mutex<Shelf>,
@@ -103,14 +122,10 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub fn new(
-        retention: Retention,
-        limits: Limits,
-        journal: Arc<dyn Durable>,
-        origin: Arc<dyn Origin>,
-        tasks: Tasks,
-    ) -> Self {
+    pub fn new(settings: Settings, journal: Arc<dyn Durable>, origin: Arc<dyn Origin>, tasks: Tasks) -> Self {
+        let Settings { retention, limits, quotas, tenants } = settings;
         Self(Arc::new(Shared {
+            tenants: Tenants::new(quotas, tenants, &limits),
             budget: Budget::new(limits.memory_bytes_max),
             retention,
             limits,
@@ -124,6 +139,16 @@ impl Hub {
 
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// What a tenant has, and may have.
+    pub fn account(&self, tenant: &Arc<str>) -> Arc<Account> {
+        self.0.tenants.account(tenant)
+    }
+
+    /// Puts on a tenant's account what a call has cost that is no stream.
+    pub fn spend(&self, account: &Account, spent: Spent) {
+        account.spend(spent, &*self.0.journal);
     }
 
     pub fn retention(&self) -> &Retention {
@@ -140,8 +165,11 @@ impl Hub {
         self.0.journal.sample();
     }
 
-    /// Puts back what a process before this one has left.
-    pub fn restore(&self, known: Vec<Known>) {
+    /// Puts back what a process before this one has left, and what tenants have spent today.
+    pub fn restore(&self, known: Vec<Known>, spent: Vec<(Arc<str>, Spent)>) {
+        for (tenant, spent) in spent {
+            self.account(&tenant).remember(spent);
+        }
         let (now, wall) = (Instant::now(), now_ms());
         let mut shelf = self.lock();
         for Known { about, content_type, state } in known {
@@ -156,7 +184,8 @@ impl Hub {
                     let age = wall.saturating_sub(about.started_ms.saturating_add(ended.end.at_ms));
                     let expires = now + about.ttl().saturating_sub(Duration::from_millis(age));
                     let about = Arc::new(about);
-                    let asleep = Asleep::new(about.clone(), content_type, ended, expires);
+                    let stake = self.account(&about.tenant).keep(ended.end.bytes);
+                    let asleep = Asleep::new(about.clone(), content_type, ended, expires, stake);
                     shelf.put(about, Place::Journal(Arc::new(asleep)), watch::channel(Some(Ok(()))).1);
                 }
             }
@@ -177,8 +206,10 @@ impl Hub {
         if self.0.draining.is_cancelled() {
             return Err(Refused::Draining);
         }
-        let Order { tenant, ask, fingerprint, id, key, metadata, ttl, cancel_after } = order;
+        let Order { tenant, ask, fingerprint, id, key, metadata, ttl, cancel_after, is_watched } = order;
         let admitted = self.0.origin.admit(ask);
+        let asked = admitted.as_ref().map_or(0, |launch| launch.tokens());
+        let account = self.account(&tenant);
         if !self.0.budget.has_room() {
             self.put_to_sleep();
         }
@@ -189,6 +220,7 @@ impl Hub {
             } else {
                 let launch = admitted?;
                 self.has_room(&shelf)?;
+                let stake = account.start(asked, is_watched).inspect_err(telemetry::limit_reached)?;
                 let about = Arc::new(About {
                     number: shelf.next_number(),
                     id: id.unwrap_or_else(Id::random),
@@ -201,7 +233,7 @@ impl Hub {
                     fingerprint,
                 });
                 let (share, journal) = (self.0.budget.share(), self.0.journal.clone());
-                let (cast, producer) = Cast::new(about.clone(), cancel_after, share, journal);
+                let (cast, producer) = Cast::new(about.clone(), cancel_after, stake, share, journal);
                 let (sender, begun) = watch::channel(None);
                 let place = Place::Memory(cast);
                 shelf.put(about, place.clone(), begun.clone());
@@ -254,19 +286,20 @@ impl Hub {
     }
 
     fn has_room(&self, shelf: &Shelf) -> Result<(), Refused> {
-        if !self.0.budget.has_room() {
-            return Err(Refused::Full("limits.memory_bytes_max"));
-        }
-        if self.0.journal.used_bytes() > self.0.limits.disk_bytes_max {
-            return Err(Refused::Full("limits.disk_bytes_max"));
-        }
-        if shelf.len() >= self.0.limits.streams_max {
-            return Err(Refused::Full("limits.streams_max"));
-        }
-        if self.0.budget.running() >= self.0.limits.running_max {
-            return Err(Refused::Full("limits.running_max"));
-        }
-        Ok(())
+        let Shared { budget, journal, limits, .. } = &*self.0;
+        let full = if !budget.has_room() {
+            "limits.memory_bytes_max"
+        } else if journal.used_bytes() > limits.disk_bytes_max {
+            "limits.disk_bytes_max"
+        } else if shelf.len() >= limits.streams_max {
+            "limits.streams_max"
+        } else if budget.running() >= limits.running_max {
+            "limits.running_max"
+        } else {
+            return Ok(());
+        };
+        telemetry::refused_by(full);
+        Err(Refused::Full(full))
     }
 
     /// The tenant's cast of that name, with its log in memory.

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::cast::account::Reached;
 use crate::cast::durable::StorageError;
 use crate::cast::id::Id;
 use crate::cast::{Cast, Producer};
@@ -35,6 +36,8 @@ pub struct Offer {
 pub trait Launch: Send {
     /// The provider's name.
     fn provider(&self) -> Arc<str>;
+    /// About how many tokens the request has.
+    fn tokens(&self) -> u64;
     /// Starts the task that fills the cast, which belongs to the cast and to no request.
     fn launch(self: Box<Self>, producer: Producer);
 }
@@ -80,6 +83,19 @@ pub enum AskError {
         "provider {provider:?} needs the caller's credentials: send them as its own SDK does, and our key as `tokencast-key`"
     )]
     NoCredentials { provider: String },
+    #[error(transparent)]
+    LeftAlone(#[from] LeftAlone),
+}
+
+/// A provider that has failed again and again is not called for a while.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "provider {provider:?} has failed again and again and is left alone: try again in {} s",
+    .retry_after.as_secs().max(1)
+)]
+pub struct LeftAlone {
+    pub provider: String,
+    pub retry_after: Duration,
 }
 
 /// A request to start a stream.
@@ -94,6 +110,8 @@ pub struct Order {
     pub metadata: Option<Box<RawValue>>,
     pub ttl: Option<Duration>,
     pub cancel_after: Option<Duration>,
+    /// Whoever asks watches the stream with the answer.
+    pub is_watched: bool,
 }
 
 /// The answer to an [`Order`].
@@ -123,6 +141,8 @@ pub enum Refused {
     Draining,
     #[error("the gateway is full ({0}): try again later")]
     Full(&'static str),
+    #[error("{0}")]
+    Quota(#[from] Reached),
     #[error("the stream could not be stored: {0}")]
     Storage(#[from] StorageError),
 }

@@ -14,6 +14,7 @@ use super::order::{Missing, Refused};
 use super::{Durably, Retention, SWEEP};
 use crate::cast::Cast;
 use crate::cast::about::{About, Number};
+use crate::cast::account::Stake;
 use crate::cast::facts::Facts;
 use crate::cast::id::Id;
 
@@ -70,6 +71,13 @@ impl Place {
         match self {
             Place::Memory(cast) => cast.expires(),
             Place::Journal(asleep) => Some(asleep.expires),
+        }
+    }
+
+    fn stake(&self) -> &Stake {
+        match self {
+            Place::Memory(cast) => cast.stake(),
+            Place::Journal(asleep) => &asleep.stake,
         }
     }
 
@@ -229,6 +237,7 @@ impl Shelf {
         let kept = self.streams.remove(&name(about))?;
         self.order.remove(&(about.tenant.clone(), about.number));
         self.due.remove(&(kept.due, about.number));
+        kept.place.stake().release();
         Some(kept)
     }
 

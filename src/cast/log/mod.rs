@@ -74,6 +74,8 @@ pub enum Read {
     End { bytes: Bytes, end: Arc<End> },
     /// The content was erased.
     Gone,
+    /// Rendering it has panicked, and would again.
+    Broken,
 }
 
 /// What lies before a log that does not begin at the beginning.
@@ -98,6 +100,8 @@ pub struct Log {
     raw: Reel,
     reels: [Option<Rendered>; RENDERINGS_MAX],
     ends: [Option<Bytes>; RENDERINGS_MAX],
+    /// Renderings that have panicked.
+    broken: [bool; RENDERINGS_MAX],
     /// Seq of the last block, and the bytes up to it. Both, and the hash, go on when the content is erased.
     tail: Seq,
     bytes: u64,
@@ -155,6 +159,7 @@ impl Default for Log {
             raw: Reel::default(),
             reels: [const { None }; RENDERINGS_MAX],
             ends: [const { None }; RENDERINGS_MAX],
+            broken: [false; RENDERINGS_MAX],
             tail: 0,
             bytes: 0,
             hash: Sha256::default(),

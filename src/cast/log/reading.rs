@@ -1,10 +1,13 @@
 //! Reading a log behind a cursor, and rendering it on first demand.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
 
 use super::{Entry, Log, Part, RENDER_FRAMES_MAX, Read, Rendered, Rendering, Source};
 use crate::cast::block::Seq;
 use crate::cast::thread::Thread;
+use crate::telemetry;
 
 impl Log {
     /// What lies behind `after`: whole frames up to `bytes_max` (one at least), the rest of a frame when `after` is
@@ -13,6 +16,26 @@ impl Log {
         if self.erased {
             return Read::Gone;
         }
+        self.guarded(source, |log| log.read_on(source, after, bytes_max)).unwrap_or(Read::Broken)
+    }
+
+    /// Keeps a rendering that panics from everybody else, and for good: what it has half written is gone.
+    fn guarded<T>(&mut self, source: Source, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Source::Rendered(rendering) = source else { return Some(work(self)) };
+        let slot = rendering.slot();
+        if self.broken[slot] {
+            return None;
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        if done.is_err() {
+            telemetry::panicked("view");
+            self.broken[slot] = true;
+            self.reels[slot] = None;
+        }
+        done.ok()
+    }
+
+    fn read_on(&mut self, source: Source, after: Seq, bytes_max: usize) -> Read {
         if after >= self.tail() {
             return self.read_end(source);
         }
@@ -46,7 +69,7 @@ impl Log {
     pub fn prepare(&mut self, source: Source, after: Seq, bytes_max: usize) -> bool {
         match source {
             Source::Rendered(rendering) if after < self.tail && !self.erased => {
-                self.render(rendering, after, bytes_max)
+                self.guarded(source, |log| log.render(rendering, after, bytes_max)).unwrap_or(true)
             }
             _ => true,
         }

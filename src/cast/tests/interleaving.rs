@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::model::{Model, Said};
 use super::now;
 use super::{STALL, about, cast};
+use crate::cast::account::Stake;
 use crate::cast::block::Seq;
 use crate::cast::end::{End, Outcome, Why};
 use crate::cast::event::{Event, Prose, Usage};
@@ -93,7 +94,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let budget = Budget::new(usize::MAX / 2);
-        let (cast, producer) = Cast::new(Arc::new(about("cast")), None, budget.share(), Arc::new(Memory));
+        let (about, stake) = (Arc::new(about("cast")), Stake::unlimited());
+        let (cast, producer) = Cast::new(about, None, stake, budget.share(), Arc::new(Memory));
         let (producer, seats) = (Some(producer), Vec::new());
         Self { model: Model::default(), budget, cast, producer, why: None, erased: false, seats }
     }
@@ -167,6 +169,7 @@ impl World {
                 seat.end = Some(bytes);
             }
             Read::Gone => assert!(self.erased),
+            Read::Broken => panic!("no rendering panics"),
         }
         false
     }

@@ -22,7 +22,7 @@ async fn viewers_at_full_speed_miss_nothing() {
         .map(|n| {
             let cursor = n % 3;
             let view = if n % 2 == 0 { View::Text } else { View::Raw };
-            let mut viewer = Viewer::new(cast.clone(), view, cursor, "test", Default::default());
+            let mut viewer = Viewer::new(cast.attach(), view, cursor, "test", Default::default());
             tasks.spawn(async move {
                 let mut said = Vec::new();
                 loop {

@@ -1,5 +1,7 @@
 //! The core against a model, in virtual time, and under load.
 
+mod account;
+mod broken;
 mod hub;
 mod interleaving;
 mod load;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::about::About;
+use super::account::Stake;
 use super::block::Seq;
 use super::durable::Durable;
 use super::event::{Event, Prose};
@@ -40,7 +43,8 @@ pub(crate) fn about(id: &str) -> About {
 
 /// A cast over this journal, with a budget of its own that nothing exhausts.
 pub(crate) fn cast_over(journal: Arc<dyn Durable>) -> (Cast, Producer) {
-    Cast::new(Arc::new(about("cast")), None, Budget::new(usize::MAX / 2).share(), journal)
+    let share = Budget::new(usize::MAX / 2).share();
+    Cast::new(Arc::new(about("cast")), None, Stake::unlimited(), share, journal)
 }
 
 /// A cast whose frames are visible as soon as they are appended.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{about, cast, frame, now};
 use crate::cast::Cast;
+use crate::cast::account::Stake;
 use crate::cast::block::Seq;
 use crate::cast::durable::{
     Commit, Content, Durable, Ended, Load, Mark, Number, Record, StorageError, committed,
@@ -99,7 +100,7 @@ fn both(budget: &Arc<Budget>) -> (Cast, Cast, Arc<Shelf>) {
     let end = crate::cast::end::End::clone(&whole.end().unwrap());
     let ended = Ended { end, model: None, frames: log.frames(), first_token_ms: None, upstream_id: None };
     let expires = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-    let asleep = Asleep::new(Arc::new(about("cast")), None, ended, expires);
+    let asleep = Asleep::new(Arc::new(about("cast")), None, ended, expires, Stake::unlimited());
     let paged = now(asleep.wake(journal.clone(), budget)).unwrap();
     (whole, paged, journal)
 }

@@ -27,6 +27,7 @@ fn visible(cast: &Cast) -> (Seq, String, Option<Why>) {
             Read::Pending => return (cursor, said, None),
             Read::End { end, .. } => return (cursor, said, Some(end.why)),
             Read::Gone => panic!("nothing was erased"),
+            Read::Broken => panic!("no rendering panics"),
         }
     }
 }

@@ -72,6 +72,7 @@ fn said(record: &Record) -> String {
         Record::Describe(..) => "describe".into(),
         Record::Bury(..) => "bury".into(),
         Record::Forget(_) => "forget".into(),
+        Record::Spend(..) => "spend".into(),
         Record::Probe => "probe".into(),
         Record::End(_, ended) => match ended.end.why.wire() {
             (reason, Some(code)) => format!("{reason}/{code}"),

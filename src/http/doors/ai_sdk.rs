@@ -182,12 +182,14 @@ async fn chat(
         metadata,
         ttl: None,
         cancel_after: None,
+        is_watched: true,
     };
     let Started { cast, replayed } = app.hub.start(order).await?;
     if !replayed {
         app.chats.note(&cast);
     }
-    let mut response = ui::follow(app, grant, cast, 0, link).await?;
+    let attached = if replayed { cast.try_attach()? } else { cast.attach() };
+    let mut response = ui::follow(app, grant, attached, 0, link).await?;
     if replayed {
         intake::mark_replayed(response.headers_mut());
     }
@@ -205,10 +207,10 @@ pub(super) async fn resume(
     grant.read()?;
     if let Some(index) = ui::start_index(&params)? {
         let cast = app.find(&grant, &name).await?;
-        return ui::follow(&app, &grant, cast, index, link).await;
+        return ui::follow(&app, &grant, cast.try_attach()?, index, link).await;
     }
     match active(&app, &grant, &name).await {
-        Some(cast) => ui::follow(&app, &grant, cast, 0, link).await,
+        Some(cast) => ui::follow(&app, &grant, cast.try_attach()?, 0, link).await,
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

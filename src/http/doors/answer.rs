@@ -13,9 +13,9 @@ use super::again::Serving;
 use super::passing::hand_back;
 use super::{Door, fault};
 use crate::auth::Grant;
-use crate::cast::Cast;
 use crate::cast::block::Seq;
 use crate::cast::end::Why;
+use crate::cast::{Attached, Cast};
 use crate::http::App;
 use crate::http::error::Error;
 use crate::http::introduction::introduce;
@@ -29,12 +29,12 @@ pub(super) async fn stream(
     app: &App,
     door: Door,
     grant: &Grant,
-    cast: Cast,
+    // Who waits is a viewer, too.
+    attached: Attached,
     mut serving: Serving,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
-    // Who waits is a viewer, too.
-    let _waiting = cast.attach();
+    let cast = Cast::clone(&attached);
     let Some(head) = cast.head().await else {
         // A stream of an earlier process has no head any more: its bytes are there.
         if let Some(end) = cast.end().filter(|end| end.blocks == 0 && !end.is_completed()) {
@@ -42,7 +42,7 @@ pub(super) async fn stream(
             return Err(Error::empty(&end));
         }
         let content_type = cast.content_type().unwrap_or("text/event-stream").to_owned();
-        let mut response = follow(app, door, grant, cast.clone(), 0, serving, link);
+        let mut response = follow(app, door, grant, attached, 0, serving, link);
         let content_type = HeaderValue::from_str(&content_type);
         response.headers_mut().insert(
             header::CONTENT_TYPE,
@@ -66,7 +66,7 @@ pub(super) async fn stream(
         introduce(app, grant, &cast, response.headers_mut());
         return Ok(response);
     }
-    let mut response = follow(app, door, grant, cast.clone(), 0, serving, link);
+    let mut response = follow(app, door, grant, attached, 0, serving, link);
     *response.status_mut() = status;
     hand_back(&head.headers, response.headers_mut());
     introduce(app, grant, &cast, response.headers_mut());
@@ -87,7 +87,7 @@ pub(super) fn follow(
     app: &App,
     door: Door,
     grant: &Grant,
-    cast: Cast,
+    cast: Attached,
     after: Seq,
     mut serving: Serving,
     link: Option<Extension<Link>>,

@@ -62,7 +62,7 @@ async fn call(
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     if !door.is_streaming(path, query, request.get()) {
         let model = top_level_string(request.get(), "model").or_else(|| model_in(path));
-        return proxy::hand_on(app, door, Method::POST, uri, headers, model, body, false).await;
+        return proxy::hand_on(app, &grant, door, Method::POST, uri, headers, model, body, false).await;
     }
     let path = door.path(path);
     let this = again::call(door, &grant, headers, &path, &body);
@@ -90,12 +90,15 @@ async fn call(
                 metadata: None,
                 ttl: None,
                 cancel_after: None,
+                is_watched: true,
             };
             app.hub.start(order).await?
         }
     };
-    let serving = app.again.serve(this, cast.clone());
-    let mut response = answer::stream(app, door, &grant, cast, serving, link).await?;
+    // Whoever has just started it was counted then.
+    let attached = if replayed { cast.try_attach()? } else { cast.attach() };
+    let serving = app.again.serve(this, cast);
+    let mut response = answer::stream(app, door, &grant, attached, serving, link).await?;
     if replayed {
         intake::mark_replayed(response.headers_mut());
     }

@@ -34,7 +34,8 @@ pub(super) async fn list(
         let Granted(grant) = granted?;
         grant.start()?;
         if door != Door::Chat {
-            return proxy::hand_on(&app, door, Method::GET, &uri, &headers, None, Bytes::new(), true).await;
+            return proxy::hand_on(&app, &grant, door, Method::GET, &uri, &headers, None, Bytes::new(), true)
+                .await;
         }
         Ok(Json(all(&app, &headers).await).into_response())
     };

@@ -1,16 +1,21 @@
 //! Calls that are handed on as they are: those that ask for no stream, and the paths that a provider's `proxy_paths` have.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_stream::StreamExt;
 
 use super::passing::{self, hand_back};
 use super::{Door, fault};
+use crate::auth::Grant;
+use crate::cast::account::{Spent, Stake, tokens_in};
 use crate::cast::hub::order::Refused;
 use crate::dialect::splice::{top_level, top_level_string};
 use crate::edge::forward::{Answer, Call};
@@ -18,6 +23,7 @@ use crate::http::App;
 use crate::http::error::{self, Error};
 use crate::http::gate::Granted;
 use crate::http::intake;
+use crate::telemetry;
 
 /// An answer that is no stream is looked at before it goes on.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -26,6 +32,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
 pub(super) async fn hand_on(
     app: &App,
+    grant: &Grant,
     door: Door,
     method: Method,
     uri: &Uri,
@@ -44,6 +51,12 @@ pub(super) async fn hand_on(
             "this path leads nowhere: write it without dots",
         ));
     }
+    let account = app.hub.account(&grant.tenant);
+    // What asks for work is work, whether it is a stream or not; nobody watches it.
+    let stake = match method {
+        Method::POST => Some(account.start(tokens_in(&body), false).inspect_err(telemetry::limit_reached)?),
+        _ => None,
+    };
     let asked = uri.query().unwrap_or_default();
     let query = passing::own_query(asked).map(|query| format!("?{query}"));
     let path = match uri.path().strip_prefix("/v1/models") {
@@ -61,7 +74,7 @@ pub(super) async fn hand_on(
         is_listed,
     };
     let answer = app.forward.forward(call).await?;
-    respond(answer, is_listed).await
+    respond(app, answer, is_listed, stake).await
 }
 
 /// Whether every part of a path is what it says, for whoever reads it.
@@ -73,7 +86,12 @@ fn is_plain(path: &str) -> bool {
 }
 
 /// The provider's answer. What an SDK waits for is JSON: anything else would be an exception that nobody understands.
-async fn respond(answer: Answer, is_listed: bool) -> Result<Response, Error> {
+async fn respond(
+    app: &App,
+    answer: Answer,
+    is_listed: bool,
+    stake: Option<Arc<Stake>>,
+) -> Result<Response, Error> {
     let Answer { status, headers, mut body } = answer;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let unreadable = |what: String| {
@@ -84,7 +102,15 @@ async fn respond(answer: Answer, is_listed: bool) -> Result<Response, Error> {
     }
     let is_packed = headers.iter().any(|(name, _)| name == "content-encoding");
     let body = if is_listed || !status.is_success() || is_packed {
-        Body::from_stream(body)
+        if let Some(stake) = stake.as_ref().filter(|_| status.is_success()) {
+            let spent = Spent { counted: 0, estimated: stake.asked() };
+            app.hub.spend(stake.account(), spent);
+        }
+        // It is at work as long as it is read.
+        Body::from_stream(body.map(move |chunk| {
+            let _stake = &stake;
+            chunk
+        }))
     } else {
         let mut whole = Vec::new();
         while let Some(chunk) = body.next().await {
@@ -105,11 +131,42 @@ async fn respond(answer: Answer, is_listed: bool) -> Result<Response, Error> {
         {
             return Err(unreadable(format!("the provider answered 200 with an error, {error}")));
         }
+        if let Some(stake) = &stake {
+            app.hub.spend(stake.account(), spent(said.get(), stake.asked()));
+        }
         Body::from(whole)
     };
     let mut response = (status, body).into_response();
     hand_back(&headers, response.headers_mut());
     Ok(response)
+}
+
+/// What an answer has cost: as it says, in any dialect, else by its length.
+fn spent(said: &str, asked: u64) -> Spent {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(alias = "usageMetadata")]
+        usage: Option<Usage>,
+        #[serde(flatten)]
+        itself: Usage,
+    }
+    #[derive(Deserialize)]
+    struct Usage {
+        #[serde(alias = "prompt_tokens", alias = "promptTokenCount", alias = "prompt_eval_count")]
+        input_tokens: Option<u64>,
+        #[serde(alias = "completion_tokens", alias = "candidatesTokenCount", alias = "eval_count")]
+        output_tokens: Option<u64>,
+    }
+    let usage = serde_json::from_str(said).ok().map(|said: Said| said.usage.unwrap_or(said.itself));
+    match usage {
+        Some(Usage { input_tokens: None, output_tokens: None }) | None => {
+            Spent { counted: 0, estimated: asked + tokens_in(said.as_bytes()) }
+        }
+        Some(Usage { input_tokens, output_tokens }) => {
+            let counted = input_tokens.unwrap_or(0).saturating_add(output_tokens.unwrap_or(0));
+            Spent { counted, estimated: 0 }
+        }
+    }
 }
 
 /// Whatever has no route of its own.
@@ -137,7 +194,7 @@ pub(super) async fn listed(
         }
         let body = intake::read(&app, &headers, body).await?;
         let model = std::str::from_utf8(&body).ok().and_then(|body| top_level_string(body, "model"));
-        hand_on(&app, door, method, &uri, &headers, model, body, true).await
+        hand_on(&app, &grant, door, method, &uri, &headers, model, body, true).await
     };
     match hand_on.await {
         Ok(response) => response,

@@ -54,9 +54,10 @@ pub(super) async fn retrieve(
             None => 0,
         };
         let call = again::call(DOOR, &grant, &headers, uri.path(), b"");
+        let attached = cast.try_attach()?;
         let mut serving = app.again.serve(call, cast.clone());
         serving.done();
-        let mut response = answer::follow(&app, DOOR, &grant, cast.clone(), after, serving, link);
+        let mut response = answer::follow(&app, DOOR, &grant, attached, after, serving, link);
         response.headers_mut().insert(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/event-stream; charset=utf-8"),
@@ -155,7 +156,7 @@ async fn elsewhere(
     if app.gate.has_several_tenants() {
         return Err(Error::new(StatusCode::NOT_FOUND, "not_found", "there is no such response here"));
     }
-    let handed = proxy::hand_on(app, DOOR, method, uri, headers, None, Bytes::new(), true).await;
+    let handed = proxy::hand_on(app, grant, DOOR, method, uri, headers, None, Bytes::new(), true).await;
     handed.map_err(|error| match error.code {
         "not_found" => Error::new(
             StatusCode::NOT_FOUND,

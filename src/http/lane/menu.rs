@@ -21,7 +21,8 @@ pub(super) enum Next {
     Skip(Seq),
     /// The last one.
     End(Chunk),
-    Gone,
+    /// There is nothing to read any more, for this reason.
+    Over(&'static str),
 }
 
 pub(super) struct Menu<'a> {
@@ -76,7 +77,8 @@ impl<'a> Menu<'a> {
             Read::Batch { bytes, upto, .. } => Next::Chunk(Chunk::of(bytes), upto),
             Read::End { bytes, end } if self.tells_end || end.is_completed() => Next::End(Chunk::last(bytes)),
             Read::End { bytes, .. } => Next::End(Chunk::of(bytes)),
-            Read::Gone => Next::Gone,
+            Read::Gone => Next::Over("gone"),
+            Read::Broken => Next::Over("internal"),
         }
     }
 

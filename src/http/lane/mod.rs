@@ -165,15 +165,26 @@ impl Rooms {
         if find(entries, number).is_some_and(|entry| entry.taken > 0) {
             return false;
         }
-        entries.retain(|entry| entry.number != number);
-        if entries.is_empty() {
-            open.remove(&name);
-        }
+        forget(&mut open, name, number);
         true
+    }
+
+    /// Closes a room, whoever is in it or on the way to it.
+    fn close_anyway(&self, name: Name, number: u64) {
+        forget(&mut self.lock(), name, number);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Vec<Entry>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forget(open: &mut HashMap<Name, Vec<Entry>>, name: Name, number: u64) {
+    if let Some(entries) = open.get_mut(&name) {
+        entries.retain(|entry| entry.number != number);
+        if entries.is_empty() {
+            open.remove(&name);
+        }
     }
 }
 

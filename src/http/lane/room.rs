@@ -96,3 +96,10 @@ impl Room {
         has_more
     }
 }
+
+impl Drop for Room {
+    /// One that has panicked is none: whoever comes next finds another.
+    fn drop(&mut self) {
+        self.rooms.close_anyway(self.name, self.number);
+    }
+}

@@ -137,7 +137,7 @@ impl Seat {
                 }
                 Next::Skip(upto) => self.cursor = *upto,
                 Next::End(chunk) => self.finish(chunk, round),
-                Next::Gone => self.send_away("gone", 0, round),
+                Next::Over(code) => self.send_away(code, 0, round),
                 Next::Nothing if round.is_closing => self.send_away("draining", retry_ms(true), round),
                 Next::Nothing if self.speaks_at().is_some_and(|at| at <= round.now) => self.speak(round),
                 Next::Nothing => break,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Transaction, params};
 
-use super::codec;
+use super::{codec, spent};
 use crate::cast::durable::{Number, Record};
 
 /// What a commit changes in memory, once it has succeeded.
@@ -45,6 +45,8 @@ pub(super) fn write(
                 begin.started_ms as i64,
             ])?;
         }
+        #[cfg(test)]
+        Record::Describe(_, content_type) if content_type == super::tests::PLANTED => panic!("planted"),
         Record::Describe(stream, content_type) => {
             let mut update =
                 transaction.prepare_cached("UPDATE streams SET content_type = ?2 WHERE number = ?1")?;
@@ -77,6 +79,7 @@ pub(super) fn write(
             update.execute(params![*stream as i64, *until_ms as i64])?;
             group.dropped.push(*stream);
         }
+        Record::Spend(tenant, day, spent) => spent::add(transaction, tenant, *day, *spent)?,
         Record::Probe => {
             transaction.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', x'')", [])?;
         }

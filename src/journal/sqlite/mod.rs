@@ -16,6 +16,7 @@ mod recover;
 mod sample;
 mod schema;
 mod seal;
+mod spent;
 #[cfg(test)]
 mod tests;
 mod unsealed;
@@ -36,10 +37,16 @@ use self::sample::Sampler;
 use self::schema::Database;
 use self::writer::{Message, Writer};
 use super::{Durability, OpenError, Opened};
+use crate::cast::about::now_ms;
+use crate::cast::account::day_of;
 use crate::cast::block::Seq;
 use crate::cast::durable::{Commit, Content, Durable, Load, Number, Record, StorageError};
 use crate::cast::frame::Frame;
+use crate::panics::Fatal;
 use crate::telemetry;
+
+/// What the log says when the writer has panicked.
+const DEAD: &str = "the journal's thread panicked: nothing would be durable any more, so the process aborts, to be started again";
 
 /// Messages that wait for the writer; producers wait for a place beyond it.
 const INBOX_MAX: usize = 16 * 1024;
@@ -105,13 +112,18 @@ impl Prepared {
         };
         // On a full disk they are owed: what is there is readable, and what it says does not change.
         let _ = writer.settle(recover::settle(&mut known, running, owed));
+        let spent = spent::on(&writer.database.connection, day_of(now_ms()))
+            .map_err(|error| schema::failed(&path, &error))?;
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        let writer = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(messages));
+        let writer = std::thread::Builder::new().name("journal".into()).spawn(move || {
+            let _fatal = Fatal(DEAD);
+            writer.run(messages);
+        });
         let writer = writer.map_err(|error| fail(StorageError(error.to_string())))?;
         let sampler = Sampler::new(&path);
         let readers = Arc::new(Readers { path, idle: Mutex::default() });
         let journal = Sqlite { inbox: Some(inbox), writer: Some(writer), health, readers, meter, sampler };
-        Ok(Opened { journal: Arc::new(journal), known, secret })
+        Ok(Opened { journal: Arc::new(journal), known, spent, secret })
     }
 }
 

@@ -10,6 +10,7 @@ use super::codec;
 use super::seal::{self, Progress};
 use super::unsealed::{Place, Unsealed};
 use crate::cast::about::About;
+use crate::cast::account::{Spent, day_of};
 use crate::cast::block::Seq;
 use crate::cast::durable::{Ended, Known, Number, Record, State, StorageError};
 use crate::cast::end::{End, Why};
@@ -65,7 +66,8 @@ impl Tally {
         Ok(())
     }
 
-    fn interrupted(self) -> Ended {
+    /// How it ended, and what it has cost as far as that is known: not what was asked.
+    fn interrupted(self) -> (Ended, Spent) {
         let end = End {
             why: Why::Restart,
             message: Some("the gateway was restarted".into()),
@@ -76,13 +78,15 @@ impl Tally {
             hash: hex(&self.hash.finish()),
             at_ms: self.at_ms,
         };
-        Ended {
+        let spent = Spent::by(&end, &self.fold, 0);
+        let ended = Ended {
             end,
             model: self.fold.model,
             frames: self.frames,
             first_token_ms: self.first_token_ms,
             upstream_id: self.fold.upstream_id,
-        }
+        };
+        (ended, spent)
     }
 }
 
@@ -203,7 +207,8 @@ pub(super) fn settle(
     let mut records = Vec::new();
     for (number, tally) in running {
         let Some(found) = find(known, number) else { continue };
-        let mut ended = Arc::new(tally.interrupted());
+        let (ended, spent) = tally.interrupted();
+        let mut ended = Arc::new(ended);
         // The last one is what viewers were told: the one before it was that it could not be stored.
         let said = ends.iter().rev().find_map(|record| match record {
             Record::End(of, said) if *of == number => Some(said),
@@ -216,7 +221,9 @@ pub(super) fn settle(
             _ => telemetry::stream_interrupted(&known[found].about.provider),
         }
         known[found].state = State::Ended((*ended).clone());
-        records.push(Record::End(number, ended));
+        let About { tenant, started_ms, .. } = &known[found].about;
+        let spent = Record::Spend(tenant.clone(), day_of(started_ms + ended.end.at_ms), spent);
+        records.extend([Record::End(number, ended), spent]);
     }
     for record in &rest {
         match record {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::cast::about::About;
+use crate::cast::account::Spent;
 use crate::cast::durable::{Ended, State};
 use crate::cast::end::{End, Why};
 use crate::cast::event::{Event, Prose};
@@ -99,7 +100,7 @@ async fn content(journal: &dyn Durable, number: Number) -> Vec<Frame> {
 #[tokio::test]
 async fn what_is_committed_is_known_again() {
     let directory = Directory::new();
-    let Opened { journal, known, secret } = directory.open();
+    let Opened { journal, known, secret, .. } = directory.open();
     assert!(known.is_empty());
     for number in [1, 2, 3] {
         journal.commit(Record::Begin(about(number))).await.unwrap();
@@ -118,7 +119,7 @@ async fn what_is_committed_is_known_again() {
     journal.commit(Record::Frame(3, frame(101, "late"))).await.unwrap();
     drop(journal);
 
-    let Opened { journal, known, secret: again } = directory.open();
+    let Opened { journal, known, secret: again, .. } = directory.open();
     assert_eq!(secret, again);
     assert_eq!(known.iter().map(|known| known.about.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(known[0].content_type.as_deref(), Some("text/event-stream"));
@@ -272,7 +273,7 @@ async fn an_older_database_is_brought_up_to_date() {
     database.execute_batch(back).unwrap();
     drop(database);
 
-    let Opened { journal, known, secret: again } = directory.open();
+    let Opened { journal, known, secret: again, .. } = directory.open();
     assert_eq!((secret, known.len()), (again, 2));
     assert_eq!(content(&*journal, 1).await, wanted);
     let State::Ended(cut) = &known[1].state else { panic!("{:?}", known[1].state) };
@@ -347,4 +348,49 @@ fn a_long_stream_leaves_the_journal_before_it_ends() {
         }
         assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "stream {stream}");
     }
+}
+
+/// A content type that makes the writer panic.
+pub(super) const PLANTED: &str = "application/x-planted-panic";
+
+/// The test binary runs itself, because what is to be seen is the end of a process.
+#[tokio::test]
+async fn a_writer_that_panics_takes_the_process_along() {
+    use std::os::unix::process::ExitStatusExt;
+    const CHILD: &str = "TOKENCAST_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let opened = Directory::new().open();
+        // Nobody gets an answer.
+        opened.journal.commit(Record::Describe(1, PLANTED.into())).await.unwrap();
+        return;
+    }
+    let name = "journal::sqlite::tests::a_writer_that_panics_takes_the_process_along";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let child = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.signal(), Some(6), "{said}");
+    assert!(said.contains(super::DEAD), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_tenant_has_spent_today_is_known_after_a_restart() {
+    let directory = Directory::new();
+    let today = day_of(now_ms());
+    let spent = |counted, estimated| Spent { counted, estimated };
+    let Opened { journal, .. } = directory.open();
+    for (tenant, day, spent) in [
+        ("a", today - 1, spent(1000, 0)),
+        ("a", today, spent(7, 1)),
+        ("b", today, spent(0, 5)),
+        ("a", today, spent(10, 2)),
+        // It comes late, and nobody asks for that day any more.
+        ("a", today - 1, spent(1000, 0)),
+        ("c", today - 1, spent(1000, 0)),
+    ] {
+        journal.commit(Record::Spend(tenant.into(), day, spent)).await.unwrap();
+    }
+    drop(journal);
+    let Opened { spent: mut found, .. } = directory.open();
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    assert_eq!(found, [("a".into(), spent(17, 3)), ("b".into(), spent(0, 5))]);
 }

@@ -179,7 +179,8 @@ async fn a_stream_that_breaks_the_budget_ends() {
     let budget = crate::cast::memory::Budget::new(1_000_000);
     let journal: Arc<Script> = Script::new(Pace::AtOnce);
     let about = crate::cast::tests::about("cast");
-    let (cast, mut producer) = Cast::new(Arc::new(about), None, budget.share(), journal);
+    let stake = crate::cast::account::Stake::unlimited();
+    let (cast, mut producer) = Cast::new(Arc::new(about), None, stake, budget.share(), journal);
     let (sender, receiver) = feed::channel(1 << 20);
     let script: Vec<(u64, Say)> = (0..20).map(|n| (n * 20, Say::Bytes(100_000))).collect();
     let config = Config::default();

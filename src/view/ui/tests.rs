@@ -67,6 +67,7 @@ fn read(log: &mut Log, mut after: Seq, bytes_max: usize, out: &mut Vec<u8>) -> S
             }
             Read::Pending => return after,
             Read::Gone => panic!("nothing was erased"),
+            Read::Broken => panic!("no rendering panics"),
         }
     }
 }
