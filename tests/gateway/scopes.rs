@@ -49,6 +49,7 @@ async fn a_call_wants_its_scope_and_no_other() {
         (post("/api/chat", ui), vec![start]),
         (Call::get("/v1/models"), vec![start]),
         (Call::get("/v1/providers"), vec![start]),
+        (Call::get("/v1/usage"), vec![start]),
         (Call::get("/v1/responses/resp_x"), vec![start]),
         (Call::get(&*url), vec![read]),
         (Call::get(format!("{url}/events")), vec![read]),
