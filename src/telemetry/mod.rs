@@ -19,8 +19,8 @@ pub use self::auth::{denied, keys_read};
 pub use self::http::{Connection, connection_refused, request_answered};
 pub use self::journal::{Journal, piece_read, sample_database, sample_journal};
 pub use self::stream::{
-    Appending, Breaker, breaker_is, call_refused, connect_retried, flush_forced, stream_ended,
-    stream_interrupted, stream_started, tokens_spent,
+    Appending, Breaker, breaker_is, call_refused, connect_retried, flush_forced, provider_is_known,
+    stream_ended, stream_interrupted, stream_started, tokens_spent,
 };
 pub use self::viewing::{Audience, Resume, limit_reached, refused_by, resumed};
 pub use self::webtransport::{
@@ -61,6 +61,11 @@ pub fn install() -> PrometheusHandle {
                 "tokencast_webtransport_blocked_writes_total",
             ] {
                 counter!(name).increment(0);
+            }
+            for limit in
+                ["quotas.running_max", "quotas.viewers_max", "limits.viewers_max", "limits.memory_bytes_max"]
+            {
+                counter!("tokencast_limit_refusals_total", "limit" => limit).increment(0);
             }
             for room in ["cast", "http", "journal", "server", "upstream", "view", "webtransport"] {
                 counter!("tokencast_panics_total", "where" => room).increment(0);

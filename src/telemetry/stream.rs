@@ -38,6 +38,12 @@ pub enum Breaker {
     Open = 2,
 }
 
+/// A provider that nobody has called yet.
+pub fn provider_is_known(provider: &str) {
+    breaker_is(provider, Breaker::Closed);
+    counter!("tokencast_upstream_refused_total", "provider" => provider.to_owned()).increment(0);
+}
+
 pub fn breaker_is(provider: &str, breaker: Breaker) {
     gauge!("tokencast_upstream_breaker", "provider" => provider.to_owned()).set(f64::from(breaker as u8));
 }

@@ -37,7 +37,7 @@ enum State {
 
 impl Breaker {
     pub(super) fn new(provider: Arc<str>, config: &Config) -> Arc<Self> {
-        telemetry::breaker_is(&provider, telemetry::Breaker::Closed);
+        telemetry::provider_is_known(&provider);
         Arc::new(Self {
             provider,
             failures_max: config.breaker_failures,

@@ -158,7 +158,7 @@ fn limits() -> Vec<Row> {
     let a = text("a").bytes;
     let row = |name, script, code, message, blocks| row(name, script, "limit", code, message, blocks);
     let line = [b"data: ".as_slice(), &[b'x'; 70_000]].concat();
-    let many = Script::sse().write(mute(&format!(":{}\n\n", "x".repeat(9997))).bytes.repeat(30)).write(DONE);
+    let many = Script::sse().write(mute(&format!("x{}\n\n", "x".repeat(9997))).bytes.repeat(30)).write(DONE);
     vec![
         row("a large block", Script::says(&a).write_in(&line, &[5000]), "upstream_too_large", "65536", 1),
         row("a large stream", many, "stream_too_large", "stream_bytes_max", 20),

@@ -78,6 +78,9 @@ async fn every_metric_is_there_and_its_labels_are_bounded() {
         "outcome",
         "route",
         "version",
+        "where",
+        "limit",
+        "said_by",
         "le",
         "quantile",
     ];
