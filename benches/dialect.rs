@@ -1,29 +1,43 @@
-//! The cost of one block's bytes → events, per kind of chunk: SSE parsing, JSON and the events themselves.
-//! Every token of every stream pays it once, however many viewers there are, so below a handful of viewers it
-//! is what a token costs. Splitting, journal and rendering are not in it.
+//! Isolates the cost of understanding: one block's bytes → events, which is SSE, JSON and the events themselves. Every
+//! token of every stream pays it once, however many viewers there are, so below a handful of viewers it is a part of
+//! what a token costs. Splitting, journal and rendering are not in it.
+//!
+//! `dialect/token` is the everyday block of each family; `dialect/openai_chat` is the most widespread one, by what a
+//! chunk says.
+
+mod material;
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tokencast::dialect::Family;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
-const PATH: &str = "/chat/completions";
+use self::material::{TONGUES, Tongue, openai_chat as delta, openai_chat_chunk as chunk};
 
-fn chunk(choices: &str, rest: &str) -> Vec<u8> {
-    let head = r#""id":"chatcmpl-AAAAAAAAAAAAAAAA","object":"chat.completion.chunk","created":1790000000"#;
-    let model = r#""model":"model-1","service_tier":"default","system_fingerprint":"fp_0000000000""#;
-    format!("data: {{{head},{model},\"choices\":[{choices}]{rest}}}\n\n").into_bytes()
+/// One reader for all of them: what it remembers is there after the first, as in a stream.
+fn read(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, tongue: Tongue, block: &[u8]) {
+    let mut dialect = tongue.family.dialect(tongue.path);
+    let mut events = Vec::new();
+    group.throughput(Throughput::Bytes(block.len() as u64));
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            events.clear();
+            dialect.read(black_box(block), &mut events);
+            black_box(&events);
+        });
+    });
 }
 
-fn delta(delta: &str) -> Vec<u8> {
-    let choice = format!(r#"{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":null}}"#);
-    chunk(&choice, r#","usage":null,"obfuscation":"xxxxxxxx""#)
-}
+fn dialect(c: &mut Criterion) {
+    let mut group = c.benchmark_group("dialect/token");
+    for tongue in TONGUES {
+        read(&mut group, tongue.name, tongue, &tongue.token());
+    }
+    group.finish();
 
-fn read(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("dialect/openai_chat");
+    let mut group = c.benchmark_group("dialect/openai_chat");
+    let [chat, ..] = TONGUES;
     let blocks = [
-        ("text", delta(r#"{"content":" wonderful"}"#)),
         ("escaped_text", delta(r#"{"content":"\n\u00e9\ud83d\ude00\""}"#)),
         ("reasoning", delta(r#"{"content":null,"reasoning_content":" wonderful"}"#)),
         ("tool_call", delta(r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"wonder"}}]}"#)),
@@ -32,20 +46,10 @@ fn read(criterion: &mut Criterion) {
         ("large", delta(&format!(r#"{{"content":"{}"}}"#, "wonderful ".repeat(10_000)))),
     ];
     for (name, block) in &blocks {
-        // One reader for all of them: what it remembers is there after the first, as in a stream.
-        let mut dialect = Family::Openai.dialect(PATH);
-        let mut events = Vec::new();
-        group.throughput(Throughput::Bytes(block.len() as u64));
-        group.bench_function(*name, |bencher| {
-            bencher.iter(|| {
-                events.clear();
-                dialect.read(black_box(block), &mut events);
-                black_box(&events);
-            });
-        });
+        read(&mut group, name, chat, block);
     }
     group.finish();
 }
 
-criterion_group!(benches, read);
+criterion_group!(benches, dialect);
 criterion_main!(benches);

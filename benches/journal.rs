@@ -6,8 +6,9 @@
 //! moments: latency, CPU of the whole process (pacing included) and bytes handed to the system (write-ahead log and
 //! checkpoints) for each byte of payload. In the first one streams run on; in the second one each ends after four
 //! seconds and another one begins, so that it has the cost of sealing, the rest of which is done at the close.
-//! Last, how long a start takes that has much to read. `blob` is the journal as it is, one row per commit; `rows` is what it could be instead, one row per frame at the
-//! right edge of the same kind of table and sealed in the same way, so that the choice is measured.
+//! Last, how long a start takes that has much to read. `blob` is the journal as it is, one row per commit; `rows` is
+//! what it could be instead, one row per frame at the right edge of the same kind of table and sealed in the same way,
+//! so that the choice is measured.
 
 #[path = "journal/rows.rs"]
 mod rows;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use smallvec::smallvec;
 use tokencast::cast::about::About;
 use tokencast::cast::durable::{Durable, Ended, Record};
 use tokencast::cast::end::{End, Why};
@@ -99,14 +101,14 @@ fn about(number: u64) -> About {
 }
 
 fn frame(seq: u64) -> Frame {
-    let text = "x".repeat(PAYLOAD_BYTES / 8);
+    let text = "x".repeat(PAYLOAD_BYTES / 8).into();
     let event = Event::Prose { choice: 0, kind: Prose::Text, text };
     Frame {
         first: seq,
         at_ms: seq * 33,
         bytes: vec![b'x'; PAYLOAD_BYTES].into(),
-        ends: vec![PAYLOAD_BYTES as u32],
-        events: vec![(seq, event)],
+        ends: smallvec![PAYLOAD_BYTES as u32],
+        events: smallvec![(seq, event)],
     }
 }
 
@@ -274,7 +276,7 @@ fn start() {
                 .map(|stream| {
                     let mut frame = frame(seq);
                     frame.bytes = vec![b'x'; BYTES].into();
-                    frame.ends = vec![BYTES as u32];
+                    frame.ends = smallvec![BYTES as u32];
                     durable.commit(Record::Frame(stream, Arc::new(frame)))
                 })
                 .collect();

@@ -29,7 +29,7 @@ fn cut<'a>(
     (out, failed)
 }
 
-fn messages(pieces: &[Piece]) -> Vec<Message> {
+fn messages(pieces: &[Piece]) -> Vec<Message<'_>> {
     let complete = pieces.iter().enumerate().filter(|(_, piece)| piece.complete);
     complete.filter_map(|(i, piece)| sse::parse(&piece.bytes, i == 0)).collect()
 }
@@ -79,7 +79,7 @@ fn borders(body: &[u8]) -> Vec<Piece> {
 }
 
 /// The events of a body by the letter of the WHATWG's "parsing" and "interpreting an event stream".
-fn spec(body: &[u8]) -> Vec<Message> {
+fn spec(body: &[u8]) -> Vec<Message<'static>> {
     let text = String::from_utf8_lossy(body).replace("\r\n", "\n").replace('\r', "\n");
     let mut lines: Vec<&str> = text.strip_prefix('\u{FEFF}').unwrap_or(&text).split('\n').collect();
     lines.pop();
@@ -90,7 +90,7 @@ fn spec(body: &[u8]) -> Vec<Message> {
             let name = Some(std::mem::take(&mut event)).filter(|name| !name.is_empty() && name != "message");
             let mut data = std::mem::take(&mut data);
             if data.pop().is_some() {
-                messages.push(Message { event: name, data });
+                messages.push(Message { event: name.map(Into::into), data: data.into() });
             }
             continue;
         }
@@ -106,13 +106,16 @@ fn spec(body: &[u8]) -> Vec<Message> {
 }
 
 /// The events of each body by `eventsource-parser`, whose names are brought to our notion of none.
-fn oracle(bodies: &[Vec<u8>]) -> Vec<Vec<Message>> {
+fn oracle(bodies: &[Vec<u8>]) -> Vec<Vec<Message<'static>>> {
     let lines = node::run("sse.mjs", bodies.iter().map(|body| format!("\"{}\"", base64(body))));
     let body_messages = |line: &String| {
         let events: Vec<serde_json::Value> = serde_json::from_str(line).expect("an array per line");
         let messages = events.iter().map(|event| Message {
-            event: event["event"].as_str().filter(|&name| name != "message").map(str::to_owned),
-            data: event["data"].as_str().expect("data is a string").to_owned(),
+            event: event["event"]
+                .as_str()
+                .filter(|&name| name != "message")
+                .map(|name| name.to_owned().into()),
+            data: event["data"].as_str().expect("data is a string").to_owned().into(),
         });
         messages.collect()
     };

@@ -1,6 +1,7 @@
 //! The unit of the log: a piece of the provider's bytes and its number.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::event::Event;
 
@@ -11,5 +12,6 @@ pub type Seq = u64;
 #[derive(Debug, Clone)]
 pub struct Block {
     pub bytes: Bytes,
-    pub events: Vec<Event>,
+    /// One, if it says a token.
+    pub events: SmallVec<[Event; 1]>,
 }

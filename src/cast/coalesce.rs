@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::block::{Block, Seq};
@@ -57,8 +58,8 @@ pub struct Coalescer {
     /// Whether the first token was seen.
     has_begun: bool,
     bytes: BytesMut,
-    ends: Vec<u32>,
-    events: Vec<(Seq, Event)>,
+    ends: SmallVec<[u32; 4]>,
+    events: SmallVec<[(Seq, Event); 1]>,
     forced: Option<Forced>,
 }
 
@@ -73,8 +74,8 @@ impl Coalescer {
             next: 1,
             has_begun: false,
             bytes: BytesMut::new(),
-            ends: Vec::new(),
-            events: Vec::new(),
+            ends: SmallVec::new(),
+            events: SmallVec::new(),
             forced: None,
         }
     }
@@ -129,13 +130,15 @@ impl Coalescer {
             return None;
         }
         self.last_flush = Some(now);
-        let ends = std::mem::take(&mut self.ends);
+        // The next frame is most likely as large as this one.
+        let like = (self.ends.len(), self.events.len());
+        let ends = std::mem::replace(&mut self.ends, SmallVec::with_capacity(like.0));
         let frame = Frame {
             first: self.next - ends.len() as Seq,
             at_ms: u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX),
             bytes: self.bytes.split().freeze(),
             ends,
-            events: std::mem::take(&mut self.events),
+            events: std::mem::replace(&mut self.events, SmallVec::with_capacity(like.1)),
         };
         Some((frame, forced))
     }
@@ -143,10 +146,12 @@ impl Coalescer {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
 
     fn block(len: usize) -> Block {
-        Block { bytes: vec![b'x'; len].into(), events: Vec::new() }
+        Block { bytes: vec![b'x'; len].into(), events: SmallVec::new() }
     }
 
     fn coalescer(began: Instant) -> Coalescer {
@@ -201,7 +206,7 @@ mod tests {
         coalescer.push(block(1));
         coalescer.flush(began);
         let finish = Event::Finish { choice: 0, reason: "stop".into() };
-        coalescer.push(Block { events: vec![finish], ..block(1) });
+        coalescer.push(Block { events: smallvec![finish], ..block(1) });
         assert!(coalescer.deadline().is_some_and(|due| due <= began));
         let (frame, forced) = coalescer.flush(began).expect("pending");
         assert_eq!((frame.first, frame.last(), forced), (2, 2, Some(Forced::Finish)));
@@ -215,7 +220,7 @@ mod tests {
         coalescer.push(block(1));
         coalescer.flush(began);
         for (blocks, forced) in [(1, Some(Forced::First)), (1, None)] {
-            coalescer.push(Block { events: vec![token()], ..block(1) });
+            coalescer.push(Block { events: smallvec![token()], ..block(1) });
             assert_eq!(coalescer.is_forced(), forced.is_some());
             let (frame, cause) = coalescer.flush(began).expect("pending");
             assert_eq!((frame.ends.len(), cause), (blocks, forced));

@@ -1,6 +1,10 @@
 //! What blocks mean. Events are derived from a block's bytes by its dialect; the bytes stay authoritative.
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+
+/// The characters of one delta. As few as a token has need no memory of their own.
+pub type Delta = CompactString;
 
 /// One thing that a block says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,9 +12,9 @@ pub enum Event {
     /// Which model answers and what the provider calls this answer. Said once.
     Meta { model: Option<String>, upstream_id: Option<String> },
     /// More characters of one channel of prose.
-    Prose { choice: u32, kind: Prose, text: String },
+    Prose { choice: u32, kind: Prose, text: Delta },
     /// More of one tool call. Its id and name stand in the first event that knows them, and in no other.
-    ToolCall { choice: u32, index: u32, id: Option<String>, name: Option<String>, arguments: String },
+    ToolCall { choice: u32, index: u32, id: Option<String>, name: Option<String>, arguments: Delta },
     /// Tokens counted by the provider, cumulative: the last one counts.
     Usage(Usage),
     /// A choice is finished.
@@ -83,6 +87,19 @@ impl Event {
 
     /// Bytes of memory that this event holds beyond its own size.
     pub fn heap_bytes(&self) -> usize {
+        let within = match self {
+            Event::Prose { text, .. } | Event::ToolCall { arguments: text, .. }
+                if !text.is_heap_allocated() =>
+            {
+                text.len()
+            }
+            _ => 0,
+        };
+        self.text_bytes() - within
+    }
+
+    /// Bytes of all that it says.
+    pub fn text_bytes(&self) -> usize {
         let len = |s: &Option<String>| s.as_ref().map_or(0, String::len);
         match self {
             Event::Meta { model, upstream_id } => len(model) + len(upstream_id),

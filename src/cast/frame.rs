@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::block::Seq;
 use super::event::Event;
 
-/// One append to the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One append to the log. One of a block that says a token, as most are, has its bytes elsewhere and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// Seq of the first block.
     pub first: Seq,
@@ -16,9 +17,9 @@ pub struct Frame {
     /// The blocks' bytes, end to end.
     pub bytes: Bytes,
     /// Where each block ends in `bytes`.
-    pub ends: Vec<u32>,
+    pub ends: SmallVec<[u32; 4]>,
     /// What the blocks mean, in order, each with the seq of its block.
-    pub events: Vec<(Seq, Event)>,
+    pub events: SmallVec<[(Seq, Event); 1]>,
 }
 
 impl Frame {

@@ -18,13 +18,15 @@ use crate::telemetry::{self, Appending};
 pub struct Producer {
     cast: Cast,
     counts: Appending,
+    /// What is being committed, in a place that is used again once the journal has let go of it.
+    frame: Arc<Frame>,
     has_ended: bool,
 }
 
 impl Producer {
     pub(super) fn new(cast: Cast) -> Self {
         let counts = Appending::of(&cast.about().provider);
-        Self { cast, counts, has_ended: false }
+        Self { cast, counts, frame: Arc::default(), has_ended: false }
     }
 
     pub fn cast(&self) -> &Cast {
@@ -33,12 +35,19 @@ impl Producer {
 
     /// Commits a frame, then makes it visible and wakes the viewers.
     pub async fn append(&mut self, frame: Frame) -> Result<(), AppendError> {
-        let frame = Arc::new(frame);
-        self.cast.0.journal.commit(Record::Frame(self.number(), frame.clone())).await?;
-        self.reveal(Arc::unwrap_or_clone(frame))
+        match Arc::get_mut(&mut self.frame) {
+            Some(place) => *place = frame,
+            None => self.frame = Arc::new(frame),
+        }
+        self.cast.0.journal.commit(Record::Frame(self.number(), self.frame.clone())).await?;
+        self.reveal()
     }
 
-    fn reveal(&mut self, frame: Frame) -> Result<(), AppendError> {
+    fn reveal(&mut self) -> Result<(), AppendError> {
+        let frame = match Arc::get_mut(&mut self.frame) {
+            Some(frame) => std::mem::take(frame),
+            None => Frame::clone(&self.frame),
+        };
         self.counts.frame_appended(frame.ends.len(), frame.bytes.len());
         self.cast.0.stake.retain(frame.bytes.len() as u64);
         let last = frame.last();
@@ -104,6 +113,7 @@ impl Producer {
         let mut kept = self.cast.lock();
         kept.log.finish(end.clone());
         let _ = self.cast.0.ending.set(Ending { end, expires });
+        self.cast.settle(&mut kept);
         kept.share.finish();
         drop(kept);
         self.cast.0.stake.finish();

@@ -3,12 +3,15 @@
 //! Bytes gather in an open chunk, which is sealed at a frame border once it is large enough. A slice of a sealed
 //! chunk is shared; a slice of the open one is copied once and shared by all viewers that stand at the same place.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::block::Seq;
 
 /// An open chunk is sealed when it holds this much.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A larger slice of the open chunk gets memory of its own.
+const SPARE_BYTES: usize = 4 * 1024;
 
 /// One rendering of a log.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(super) struct Reel {
     marks: Vec<Mark>,
     /// The last slice taken from the open chunk: where it began, and what it was.
     latest: Option<(usize, Bytes)>,
+    /// Where that slice has its memory, which is used again once every viewer has let go of it.
+    spare: BytesMut,
     sealed_memory: usize,
 }
 
@@ -55,7 +60,8 @@ impl Reel {
     /// Bytes of memory that this holds.
     pub(super) fn memory(&self) -> usize {
         let latest = self.latest.as_ref().map_or(0, |(_, bytes)| bytes.len());
-        self.sealed_memory + self.open.capacity() + self.marks.capacity() * size_of::<Mark>() + latest
+        let slices = latest + self.spare.capacity();
+        self.sealed_memory + self.open.capacity() + self.marks.capacity() * size_of::<Mark>() + slices
     }
 
     /// Appends the rendering of the frame that ends at `last`.
@@ -99,7 +105,8 @@ impl Reel {
         let bytes = match &self.latest {
             Some((at, bytes)) if *at == start && bytes.len() == mark.end - start => bytes.clone(),
             _ => {
-                let bytes = Bytes::copy_from_slice(&self.open[start..mark.end]);
+                self.latest = None;
+                let bytes = copy(&self.open[start..mark.end], &mut self.spare);
                 self.latest = Some((start, bytes.clone()));
                 bytes
             }
@@ -129,6 +136,14 @@ impl Reel {
         let last = |chunk: &Chunk| chunk.marks.last().is_some_and(|mark| mark.last <= after);
         self.sealed.get(self.sealed.partition_point(last))
     }
+}
+
+fn copy(bytes: &[u8], spare: &mut BytesMut) -> Bytes {
+    if bytes.len() > SPARE_BYTES {
+        return Bytes::copy_from_slice(bytes);
+    }
+    spare.extend_from_slice(bytes);
+    spare.split().freeze()
 }
 
 /// Index of the first frame behind `after`, and where it begins in its chunk.

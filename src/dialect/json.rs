@@ -9,8 +9,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::cast::event::Delta;
 
 /// A member as it stands in the text, to be looked at when its type is known to matter; `None` for absent and
 /// `null`.
@@ -21,9 +25,12 @@ pub(super) fn object<'a, T: Shape<'a>>(text: &'a str) -> Option<T> {
     serde_json::from_str::<Any<Option<T>>>(text).ok()?.0
 }
 
+/// What a list holds, which is one thing nearly always.
+pub(super) type List<T> = SmallVec<[T; 1]>;
+
 /// The objects of the list that `leaf` is; none if it is no list.
-pub(super) fn list<'a, T: Shape<'a>>(leaf: Leaf<'a>) -> Vec<T> {
-    leaf.and_then(|leaf| serde_json::from_str::<Any<Vec<T>>>(leaf.get()).ok()).unwrap_or_default().0
+pub(super) fn list<'a, T: Shape<'a>>(leaf: Leaf<'a>) -> List<T> {
+    leaf.and_then(|leaf| serde_json::from_str::<Any<List<T>>>(leaf.get()).ok()).unwrap_or_default().0
 }
 
 /// A decoded key (WTF-8), and its value as a slice of the text.
@@ -67,17 +74,26 @@ pub(super) fn is_true(leaf: Leaf<'_>) -> bool {
 
 /// The string that `leaf` is, decoded; `None` if it is none, or empty.
 pub(super) fn string(leaf: Leaf<'_>) -> Option<String> {
-    let (mut joint, mut string) = (Joint::default(), String::new());
-    joint.push(Text::of(leaf)?, &mut string);
+    word(leaf).map(Cow::into_owned)
+}
+
+/// The same, borrowed where it has no escapes.
+pub(super) fn word(leaf: Leaf<'_>) -> Option<Cow<'_, str>> {
+    let text = Text::of(leaf)?;
+    if let Some(plain) = text.plain() {
+        return Some(plain.into());
+    }
+    let (mut joint, mut string) = (Joint::default(), Delta::default());
+    joint.push(text, &mut string);
     joint.settle(&mut string);
-    Some(string)
+    Some(string.into_string().into())
 }
 
 /// Arguments that come whole: a list or an object as it stands in the text, a string decoded; of anything else there
 /// are none.
-pub(super) fn whole(arguments: Leaf<'_>) -> String {
+pub(super) fn whole(arguments: Leaf<'_>) -> Delta {
     let json = arguments.map(RawValue::get).filter(|json| json.starts_with(['{', '[']));
-    json.map(str::to_owned).or_else(|| string(arguments)).unwrap_or_default()
+    json.map(Delta::from).or_else(|| word(arguments).map(Delta::from)).unwrap_or_default()
 }
 
 /// The characters of a JSON string that has some. Not decoded yet: only a [`Joint`] knows what becomes of
@@ -96,6 +112,11 @@ impl<'a> Text<'a> {
         self.0.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default()
     }
 
+    /// The string itself, if it has no escapes.
+    pub(super) fn plain(self) -> Option<&'a str> {
+        Some(self.escaped()).filter(|escaped| memchr(b'\\', escaped.as_bytes()).is_none())
+    }
+
     /// Whether the string is `other`, which needs no escapes.
     pub(super) fn is(self, other: &str) -> bool {
         self.escaped() == other
@@ -112,10 +133,9 @@ pub(super) struct Joint {
 
 impl Joint {
     /// Appends the characters of the channel's next string to `out`.
-    pub(super) fn push(&mut self, text: Text<'_>, out: &mut String) {
-        let escaped = text.escaped();
-        if !escaped.contains('\\') {
-            return self.push_str(escaped, out);
+    pub(super) fn push(&mut self, text: Text<'_>, out: &mut Delta) {
+        if let Some(plain) = text.plain() {
+            return self.push_str(plain, out);
         }
         // serde_json decodes lone surrogates for bytes alone: three bytes each, which UTF-8 forbids and WTF-8
         // allows.
@@ -131,14 +151,14 @@ impl Joint {
         self.push_str(std::str::from_utf8(rest).unwrap_or_default(), out);
     }
 
-    fn push_str(&mut self, valid: &str, out: &mut String) {
+    fn push_str(&mut self, valid: &str, out: &mut Delta) {
         if !valid.is_empty() {
             self.settle(out);
             out.push_str(valid);
         }
     }
 
-    fn push_half(&mut self, half: u16, out: &mut String) {
+    fn push_half(&mut self, half: u16, out: &mut Delta) {
         if (0xD800..0xDC00).contains(&half) {
             self.settle(out);
             self.high = Some(half);
@@ -149,7 +169,7 @@ impl Joint {
     }
 
     /// Gives up waiting: nothing that could be a second half will come.
-    pub(super) fn settle(&mut self, out: &mut String) {
+    pub(super) fn settle(&mut self, out: &mut Delta) {
         if self.high.take().is_some() {
             out.push(char::REPLACEMENT_CHARACTER);
         }
@@ -177,9 +197,9 @@ impl<'de, T: Shape<'de>> Shape<'de> for Option<T> {
 }
 
 /// Only the objects of a list.
-impl<'de, T: Shape<'de>> Shape<'de> for Vec<T> {
+impl<'de, T: Shape<'de>> Shape<'de> for List<T> {
     fn seq<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
-        let mut list = Vec::new();
+        let mut list = Self::new();
         while let Some(Any(item)) = seq.next_element::<Any<Option<T>>>()? {
             list.extend(item);
         }
@@ -299,17 +319,17 @@ mod tests {
     use super::*;
 
     /// Pushes each of `strings`, given as JSON, and settles at the end.
-    fn joined(strings: &[&str]) -> Vec<String> {
+    fn joined(strings: &[&str]) -> Vec<Delta> {
         let (mut joint, mut joined) = (Joint::default(), Vec::new());
         for json in strings {
-            let mut out = String::new();
+            let mut out = Delta::default();
             let leaf: &RawValue = serde_json::from_str(json).unwrap();
             if let Some(text) = Text::of(Some(leaf)) {
                 joint.push(text, &mut out);
             }
             joined.push(out);
         }
-        let mut out = String::new();
+        let mut out = Delta::default();
         joint.settle(&mut out);
         joined.extend((!out.is_empty()).then_some(out));
         joined
@@ -360,7 +380,7 @@ mod tests {
         Outer {
             leaf: Leaf<'a> = b"leaf",
             inner: Any<Inner<'a>> = b"inner",
-            list: Any<Vec<Inner<'a>>> = b"list",
+            list: Any<List<Inner<'a>>> = b"list",
         }
     }
 

@@ -7,7 +7,7 @@
 use super::json::{self, Any, Joint, Leaf, Text, shape};
 use super::told::Told;
 use super::{Dialect, Verdict, fault};
-use crate::cast::event::{Event, Prose};
+use crate::cast::event::{Delta, Event, Prose};
 
 /// Tool calls that get events.
 const TOOL_CALLS_MAX: u32 = 256;
@@ -88,7 +88,7 @@ impl Ollama {
     }
 
     fn say(&mut self, kind: Prose, text: Option<Text<'_>>, events: &mut Vec<Event>) {
-        let mut said = String::new();
+        let mut said = Delta::default();
         let joint = self.joint(kind);
         if let Some(text) = text {
             joint.push(text, &mut said);
@@ -118,7 +118,7 @@ impl Ollama {
     /// Says halves of emoji whose other half never came.
     fn settle(&mut self, events: &mut Vec<Event>) {
         for kind in [Prose::Reasoning, Prose::Text] {
-            let mut text = String::new();
+            let mut text = Delta::default();
             self.joint(kind).settle(&mut text);
             if !text.is_empty() {
                 events.push(Event::Prose { choice: 0, kind, text });

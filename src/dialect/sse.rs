@@ -1,8 +1,9 @@
 //! One SSE block → its message.
 //!
-//! The parser is `eventsource-stream`. It panics on a BOM, falls silent after an invalid byte, holds back a
-//! line that ends in CR, and is quadratic in the lines that it is given at once. So it never sees bytes of
-//! the network, only one complete block, made clean and handed over a few lines at a time.
+//! The everyday block, one line of `data` and perhaps one of `event`, is borrowed as it stands. Any other is parsed by
+//! `eventsource-stream`. It panics on a BOM, falls silent after an invalid byte, holds back a line that ends in CR, and
+//! is quadratic in the lines that it is given at once. So it never sees bytes of the network, only one complete block,
+//! made clean and handed over a few lines at a time.
 
 #![deny(
     clippy::arithmetic_side_effects,
@@ -28,27 +29,60 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// every block is smaller, and is handed over whole.
 const PART_BYTES: usize = 1024;
 
-/// What one SSE block says.
+/// What one SSE block says, borrowed from it where it stands there in one piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct Message<'a> {
     /// The block's `event`; none if it has none, an empty one, or the default `message`.
-    pub event: Option<String>,
+    pub event: Option<Cow<'a, str>>,
     /// Its `data` lines, joined by LF.
-    pub data: String,
+    pub data: Cow<'a, str>,
 }
 
 /// The message of one complete block; none without a `data` line. `first` says that the body begins with this
 /// block.
-pub fn parse(block: &[u8], first: bool) -> Option<Message> {
-    let text = clean(block, first);
+pub fn parse(block: &[u8], first: bool) -> Option<Message<'_>> {
+    match valid(block, first) {
+        Cow::Borrowed(text) => plain(text).or_else(|| parsed(&unified(text.into()))),
+        Cow::Owned(text) => parsed(&unified(text.into())),
+    }
+}
+
+/// The message of a block of the everyday kind: one line of `data`, perhaps one of `event`, and the blank one. Tokens
+/// come so, and nothing of them is copied. What it gives, the crate gives, too.
+fn plain(mut text: &str) -> Option<Message<'_>> {
+    let (mut event, mut data) = (None, None);
+    loop {
+        let (line, rest) = text.split_once('\n')?;
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if memchr(b'\r', line.as_bytes()).is_some() {
+            return None;
+        }
+        if line.is_empty() {
+            let event = event.filter(|name| !matches!(*name, "" | "message")).map(Cow::Borrowed);
+            return Some(Message { event, data: Cow::Borrowed(data.filter(|_| rest.is_empty())?) });
+        }
+        let (field, value) = match line.strip_prefix("data:") {
+            Some(value) => (&mut data, value),
+            None => (&mut event, line.strip_prefix("event:")?),
+        };
+        if field.replace(value.strip_prefix(' ').unwrap_or(value)).is_some() {
+            return None;
+        }
+        text = rest;
+    }
+}
+
+/// The message of any block, as the crate has it. `text` has LF as its only line end.
+fn parsed(text: &str) -> Option<Message<'static>> {
     // The crate takes a BOM at the start of its input for that of the body. A blank line before it keeps it
     // content.
     let guard = text.as_bytes().starts_with(BOM).then_some(&b"\n"[..]);
     let events = pin!(EventStream::new(Ready(guard.into_iter().chain(parts(text.as_bytes())))));
     match events.poll_next(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Some(Ok(event))) => {
-            Some(Message { event: Some(event.event).filter(|name| name != "message"), data: event.data })
-        }
+        Poll::Ready(Some(Ok(event))) => Some(Message {
+            event: Some(event.event).filter(|name| name != "message").map(Cow::Owned),
+            data: event.data.into(),
+        }),
         // Clean text cannot fail, and `Ready` is never pending.
         Poll::Ready(Some(Err(_)) | None) | Poll::Pending => None,
     }
@@ -56,8 +90,8 @@ pub fn parse(block: &[u8], first: bool) -> Option<Message> {
 
 /// The error that old llama.cpp servers send as a field of that name, `error: {…}`, in a block without
 /// `data`.
-pub fn parse_error_field(block: &[u8], first: bool) -> Option<Message> {
-    let text = clean(block, first);
+pub fn parse_error_field(block: &[u8], first: bool) -> Option<Message<'static>> {
+    let text = unified(valid(block, first));
     let mut error = None;
     for line in text.lines() {
         match line.split_once(':').unwrap_or((line, "")) {
@@ -67,15 +101,19 @@ pub fn parse_error_field(block: &[u8], first: bool) -> Option<Message> {
         }
     }
     let data = error.filter(|value| value.starts_with('{'))?;
-    Some(Message { event: Some("error".to_owned()), data: data.to_owned() })
+    Some(Message { event: Some("error".into()), data: data.to_owned().into() })
 }
 
-/// The block as text: without the body's BOM and the blank lines in front, valid, and with LF as its only
-/// line end. Borrowed where the provider already sent it so.
-fn clean(block: &[u8], first: bool) -> Cow<'_, str> {
+/// The block as text: valid, and without the body's BOM and the blank lines in front. Borrowed where the provider
+/// sent it valid.
+fn valid(block: &[u8], first: bool) -> Cow<'_, str> {
     let block = block.strip_prefix(BOM).filter(|_| first).unwrap_or(block);
     let front = block.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let text = String::from_utf8_lossy(block.get(front..).unwrap_or_default());
+    String::from_utf8_lossy(block.get(front..).unwrap_or_default())
+}
+
+/// The text with LF as its only line end.
+fn unified(text: Cow<'_, str>) -> Cow<'_, str> {
     if memchr(b'\r', text.as_bytes()).is_none() {
         return text;
     }
@@ -107,10 +145,13 @@ impl<I: Iterator + Unpin> Stream for Ready<I> {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn message(event: &str, data: &str) -> Option<Message> {
-        Some(Message { event: Some(event.to_owned()).filter(|e| !e.is_empty()), data: data.to_owned() })
+    fn message<'a>(event: &'a str, data: &'a str) -> Option<Message<'a>> {
+        Some(Message { event: Some(event.into()).filter(|_| !event.is_empty()), data: data.into() })
     }
 
     #[test]
@@ -174,9 +215,31 @@ mod tests {
     }
 
     #[test]
-    fn clean_blocks_are_borrowed() {
-        assert!(matches!(clean(b"\xEF\xBB\xBF\r\ndata: a\n\n", true), Cow::Borrowed("data: a\n\n")));
-        assert_eq!(clean(b"a\r\r\nb\n\r\n", false), "a\n\nb\n\n");
+    fn everyday_blocks_are_borrowed() {
+        let everyday = [
+            (&b"data: a\n\n"[..], false),
+            (b"\xEF\xBB\xBF\r\ndata: a\r\n\r\n", true),
+            (b"event: x\ndata:a\r\n\n", false),
+            (b"\ndata: a\nevent:\n\n", false),
+        ];
+        for (block, first) in everyday {
+            let message = parse(block, first);
+            assert!(matches!(message, Some(Message { data: Cow::Borrowed("a"), .. })), "{message:?}");
+        }
+        assert_eq!(unified("a\r\r\nb\n\r\n".into()), "a\n\nb\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn everyday_blocks_are_read_as_the_crate_reads_them(
+            lines in vec("(data|event|id|eventdata|)(:| : |: |:  |)[ab\r: \u{FEFF}]{0,3}|message", 0..5),
+            end in "(\n|\r\n|\r){0,3}",
+        ) {
+            let text = lines.join("\n") + &end;
+            if let Some(message) = plain(&text) {
+                prop_assert_eq!(Some(message), parsed(&unified(text.as_str().into())), "{:?}", text);
+            }
+        }
     }
 
     #[test]

@@ -111,7 +111,8 @@ async fn run(
     };
     let journal_stall = Duration::from_secs(limits.config.journal_stall_s);
     let appending = append::append(receiver, &mut producer, coalesce, journal_stall);
-    let (outcome, appended) = tokio::join!(reading, appending);
+    // In this order what was read is appended at once, in the same poll.
+    let (outcome, appended) = tokio::join!(biased; reading, appending);
     let outcome = appended.err().unwrap_or(outcome);
     debug!(reason = outcome.why.reason(), code = outcome.why.code(), "the provider's answer is over");
     producer.end(outcome, journal_stall).await;

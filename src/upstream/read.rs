@@ -44,6 +44,8 @@ pub(super) struct Reader<'a> {
     dialect: Box<dyn Dialect>,
     /// Cut, and not fed yet: a reader that is interrupted still feeds them, so that the log has no gap.
     pieces: VecDeque<Piece>,
+    /// Empty but while a piece is read.
+    events: Vec<Event>,
     bytes: u64,
     /// The body has ended, and cleanly: what is left of it is all that will come.
     at_eof: bool,
@@ -62,6 +64,7 @@ impl<'a> Reader<'a> {
             splitter: Splitter::new(call.family.framing(), limits.config.block_bytes_max),
             dialect: call.family.dialect(&call.path),
             pieces: VecDeque::new(),
+            events: Vec::new(),
             bytes: 0,
             at_eof: false,
         }
@@ -233,10 +236,8 @@ impl<'a> Reader<'a> {
 
     /// Reads on. Gives whether the provider has said something.
     async fn push(&mut self, chunk: Bytes) -> Result<bool, Stop> {
-        let mut pieces = Vec::new();
-        let cut = self.splitter.push(chunk, &mut pieces);
-        let is_said = pieces.iter().any(|piece| piece.complete && !is_comment(&piece.bytes));
-        self.pieces.extend(pieces);
+        let cut = self.splitter.push(chunk, &mut self.pieces);
+        let is_said = self.pieces.iter().any(|piece| piece.complete && !is_comment(&piece.bytes));
         self.feed_pieces().await?;
         cut.map_err(|too_large| Outcome::because(Why::UpstreamTooLarge, too_large.to_string()))?;
         Ok(is_said)
@@ -256,18 +257,17 @@ impl<'a> Reader<'a> {
             // Nothing is awaited from here on: an interruption finds a piece either waiting or fed.
             let Some(Piece { bytes: piece, complete }) = self.pieces.pop_front() else { return Ok(()) };
             self.bytes = bytes;
-            let mut events = Vec::new();
             if complete {
-                self.dialect.read(&piece, &mut events);
+                self.dialect.read(&piece, &mut self.events);
             } else if self.at_eof {
-                self.dialect.read_rest(&piece, &mut events);
+                self.dialect.read_rest(&piece, &mut self.events);
             }
-            for event in &mut events {
+            for event in &mut self.events {
                 if let Event::Error { message, .. } = event {
                     *message = self.call.scrub(message);
                 }
             }
-            room.fill(Block { bytes: piece, events });
+            room.fill(Block { bytes: piece, events: self.events.drain(..).collect() });
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Splitter {
 
     /// Takes the next chunk of the body and appends every block that it completes. Blocks before one that is
     /// too large are still appended; after that every call fails.
-    pub fn push(&mut self, mut chunk: Bytes, out: &mut Vec<Piece>) -> Result<(), TooLarge> {
+    pub fn push(&mut self, mut chunk: Bytes, out: &mut impl Extend<Piece>) -> Result<(), TooLarge> {
         while !self.failed {
             let end = self.scan(&chunk);
             // Without an end, every byte of the chunk belongs to this block.
@@ -105,7 +105,7 @@ impl Splitter {
                 self.carry.extend_from_slice(&more);
                 self.carry.split().freeze()
             };
-            out.push(Piece { bytes, complete: true });
+            out.extend([Piece { bytes, complete: true }]);
         }
         Err(TooLarge { block_bytes_max: self.block_bytes_max })
     }

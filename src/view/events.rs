@@ -194,12 +194,29 @@ impl Wire<'_> {
     }
 }
 
+impl Wire<'_> {
+    /// The choice that it is about, unless that goes without saying.
+    fn choice(&self) -> Option<u32> {
+        self.event.choice().filter(|choice| *choice != 0)
+    }
+
+    /// How many members it has: MessagePack says so first, and would else have to keep them.
+    fn members(&self) -> usize {
+        let own = match self.event {
+            Event::Prose { .. } | Event::Finish { .. } => 1,
+            Event::ToolCall { id, name, .. } => 2 + usize::from(id.is_some()) + usize::from(name.is_some()),
+            Event::Meta { .. } | Event::Usage(_) | Event::Error { .. } => 2,
+        };
+        1 + usize::from(self.choice().is_some()) + own
+    }
+}
+
 impl Serialize for Wire<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
-        let mut out = serializer.serialize_map(None)?;
+        let mut out = serializer.serialize_map(Some(self.members()))?;
         out.serialize_entry("from", &self.from)?;
-        if let Some(choice) = self.event.choice().filter(|choice| *choice != 0) {
+        if let Some(choice) = self.choice() {
             out.serialize_entry("choice", &choice)?;
         }
         match self.event {

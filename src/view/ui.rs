@@ -1,6 +1,8 @@
 //! Choice 0 as the AI SDK's UI message stream: parts that open and close, in its chunks and its order. docs/protocol.md
 //! is its specification.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -136,14 +138,15 @@ fn hush(thread: &mut Thread, out: &mut Vec<u8>) {
 fn prose(thread: &Thread, kind: Prose, what: &str, delta: Option<&str>, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Chunk<'a> {
-        r#type: String,
-        id: String,
+        r#type: fmt::Arguments<'a>,
+        id: fmt::Arguments<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         delta: Option<&'a str>,
     }
     // A refusal is what the model says: nobody who reads the answer may miss it.
     let name = if kind == Prose::Reasoning { "reasoning" } else { "text" };
-    chunk(out, &Chunk { r#type: format!("{name}-{what}"), id: format!("{name}-{}", thread.runs), delta });
+    let (r#type, id) = (format_args!("{name}-{what}"), format_args!("{name}-{}", thread.runs));
+    chunk(out, &Chunk { r#type, id, delta });
 }
 
 /// More of a tool call. It begins when its name is known.

@@ -97,6 +97,10 @@ pub struct Log {
     /// Frames that this log had, be they in memory or not.
     count: usize,
     frames: Vec<Entry>,
+    /// Where each block ends in its frame's bytes.
+    block_ends: Vec<u32>,
+    /// What the blocks mean, each with the seq of its block.
+    events: Vec<(Seq, Event)>,
     raw: Reel,
     reels: [Option<Rendered>; RENDERINGS_MAX],
     ends: [Option<Bytes>; RENDERINGS_MAX],
@@ -107,8 +111,6 @@ pub struct Log {
     bytes: u64,
     hash: Sha256,
     fold: Fold,
-    /// The last block that has events: the last id that viewers of events see.
-    last_id: Seq,
     heap_bytes: usize,
     end: Option<Arc<End>>,
     erased: bool,
@@ -127,9 +129,8 @@ struct Rendered {
 struct Entry {
     first: Seq,
     last: Seq,
-    from: Seq,
-    ends: Box<[u32]>,
-    events: Box<[(Seq, Event)]>,
+    /// Where its events end among those of the log.
+    events: usize,
 }
 
 impl Rendered {
@@ -142,13 +143,6 @@ impl Rendered {
     }
 }
 
-impl Entry {
-    /// The last id of the log with this frame.
-    fn id(&self) -> Seq {
-        self.events.last().map_or(self.from - 1, |(seq, _)| *seq)
-    }
-}
-
 impl Default for Log {
     fn default() -> Self {
         Self {
@@ -156,6 +150,8 @@ impl Default for Log {
             base: Base::default(),
             count: 0,
             frames: Vec::new(),
+            block_ends: Vec::new(),
+            events: Vec::new(),
             raw: Reel::default(),
             reels: [const { None }; RENDERINGS_MAX],
             ends: [const { None }; RENDERINGS_MAX],
@@ -164,7 +160,6 @@ impl Default for Log {
             bytes: 0,
             hash: Sha256::default(),
             fold: Fold::default(),
-            last_id: 0,
             heap_bytes: 0,
             end: None,
             erased: false,
@@ -182,7 +177,7 @@ impl Log {
 
     /// An empty log that goes on behind `base`.
     pub fn behind(base: Base) -> Self {
-        Self { base, tail: base.seq, bytes: base.bytes, last_id: base.id, ..Self::default() }
+        Self { base, tail: base.seq, bytes: base.bytes, ..Self::default() }
     }
 
     /// What is known of a log that has ended and is elsewhere.
@@ -232,8 +227,7 @@ impl Log {
 
     /// Adds what this log says to what was said before it.
     pub fn fold_into(&self, fold: &mut Fold) {
-        let events = self.frames.iter().flat_map(|entry| &entry.events);
-        events.for_each(|(_, event)| fold.apply(event));
+        self.events.iter().for_each(|(_, event)| fold.apply(event));
     }
 
     pub fn is_erased(&self) -> bool {
@@ -243,7 +237,10 @@ impl Log {
     /// Bytes of memory that this log retains.
     pub fn memory(&self) -> usize {
         let rendered: usize = self.reels.iter().flatten().map(Rendered::memory).sum();
-        self.raw.memory() + rendered + self.frames.capacity() * size_of::<Entry>() + self.heap_bytes
+        let frames = self.frames.capacity() * size_of::<Entry>();
+        let block_ends = self.block_ends.capacity() * size_of::<u32>();
+        let events = self.events.capacity() * size_of::<(Seq, Event)>();
+        self.raw.memory() + rendered + frames + block_ends + events + self.heap_bytes
     }
 
     pub fn append(&mut self, frame: Frame) {
@@ -262,21 +259,15 @@ impl Log {
             return;
         }
         self.raw.push(frame.last(), |out| out.extend_from_slice(&frame.bytes));
-        let entry = Entry {
-            first: frame.first,
-            last: frame.last(),
-            from: self.last_id + 1,
-            ends: frame.ends.into(),
-            events: frame.events.into(),
-        };
-        for (seq, event) in &entry.events {
+        for (_, event) in &frame.events {
             self.fold.apply(event);
-            self.last_id = *seq;
             // Once here, and once folded.
-            self.heap_bytes += 2 * event.heap_bytes();
+            self.heap_bytes += event.heap_bytes() + event.text_bytes();
         }
-        self.heap_bytes += size_of_val(&*entry.ends) + size_of_val(&*entry.events);
-        self.frames.push(entry);
+        let (first, last) = (frame.first, frame.last());
+        self.block_ends.extend(frame.ends);
+        self.events.extend(frame.events);
+        self.frames.push(Entry { first, last, events: self.events.len() });
     }
 
     /// The end that this log would have now.
@@ -297,6 +288,9 @@ impl Log {
     pub fn finish(&mut self, end: Arc<End>) {
         assert!(self.end.is_none(), "a stream has one end");
         self.end = Some(end);
+        self.frames.shrink_to_fit();
+        self.block_ends.shrink_to_fit();
+        self.events.shrink_to_fit();
     }
 
     /// Forgets the content, for good, also of what is still to come. The size and the hash stay true, so that the end

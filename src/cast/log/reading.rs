@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::{Entry, Log, Part, RENDER_FRAMES_MAX, Read, Rendered, Rendering, Source};
+use super::{Base, Entry, Log, Part, RENDER_FRAMES_MAX, Read, Rendered, Rendering, Source};
 use crate::cast::block::Seq;
+use crate::cast::event::Event;
 use crate::cast::thread::Thread;
 use crate::telemetry;
 
@@ -39,7 +40,8 @@ impl Log {
         if after >= self.tail() {
             return self.read_end(source);
         }
-        let entry = &self.frames[self.frames.partition_point(|entry| entry.last <= after)];
+        let index = self.frames.partition_point(|entry| entry.last <= after);
+        let entry = &self.frames[index];
         assert!(
             entry.first - 1 <= after && after < entry.last,
             "the frame holds the block behind the cursor"
@@ -47,8 +49,8 @@ impl Log {
         if after >= entry.first {
             return Read::Batch {
                 upto: entry.last,
-                id: entry.id(),
-                bytes: self.read_rest(source, entry, after),
+                id: self.id(index),
+                bytes: self.read_rest(source, index, after),
             };
         }
         let slice = match source {
@@ -61,7 +63,7 @@ impl Log {
         };
         let slice = slice.expect("there are frames behind the cursor");
         let last = self.frames.partition_point(|entry| entry.last < slice.upto);
-        Read::Batch { bytes: slice.bytes, upto: slice.upto, id: self.frames[last].id() }
+        Read::Batch { bytes: slice.bytes, upto: slice.upto, id: self.id(last) }
     }
 
     /// Does some of the rendering that [`Log::read`] would do. Gives whether there is none left: until then the log need
@@ -80,11 +82,14 @@ impl Log {
         let Rendered { reel, thread } =
             self.reels[rendering.slot()].get_or_insert_with(|| Rendered::of(Thread::of(self.stream.clone())));
         let rendered = self.frames.partition_point(|entry| entry.last <= reel.tail());
+        let mut begin = rendered.checked_sub(1).map_or(0, |before| self.frames[before].events);
         for entry in self.frames[rendered..].iter().take(RENDER_FRAMES_MAX) {
             if reel.has(after, bytes_max) {
                 return true;
             }
-            let part = Part { from: entry.from, events: &entry.events };
+            let (before, events) = self.events[..entry.events].split_at(begin);
+            begin = entry.events;
+            let part = Part { from: id(before, &self.base) + 1, events };
             reel.push(entry.last, |out| rendering.frame(&part, thread, out));
         }
         reel.tail() == self.tail || reel.has(after, bytes_max)
@@ -116,18 +121,31 @@ impl Log {
         (rendered.reel.tail() == self.tail).then_some(&rendered.thread)
     }
 
+    /// The last id of the log with this frame.
+    fn id(&self, frame: usize) -> Seq {
+        id(&self.events[..self.frames[frame].events], &self.base)
+    }
+
+    /// Where each block of a frame ends in its bytes.
+    fn block_ends(&self, entry: &Entry) -> &[u32] {
+        let block = |seq: Seq| (seq - self.base.seq) as usize;
+        &self.block_ends[block(entry.first) - 1..block(entry.last)]
+    }
+
     /// The rest of a frame, rendered afresh for a cursor inside of it.
-    fn read_rest(&self, source: Source, entry: &Entry, after: Seq) -> Bytes {
+    fn read_rest(&self, source: Source, frame: usize, after: Seq) -> Bytes {
+        let entry = &self.frames[frame];
         let mut out = Vec::new();
         match source {
             Source::Raw => {
-                let skip = entry.ends[(after - entry.first) as usize] as usize;
+                let skip = self.block_ends(entry)[(after - entry.first) as usize] as usize;
                 return self.raw.rest(entry.first - 1, entry.last, skip);
             }
             Source::Rendered(rendering) => {
                 debug_assert!(!rendering.has_thread(), "its viewers begin at borders of frames");
-                let first = entry.events.partition_point(|(seq, _)| *seq <= after);
-                let part = Part { from: after + 1, events: &entry.events[first..] };
+                let events = &self.events[..entry.events];
+                let first = events.partition_point(|(seq, _)| *seq <= after);
+                let part = Part { from: after + 1, events: &events[first..] };
                 rendering.frame(&part, &mut Thread::default(), &mut out);
             }
         }
@@ -164,8 +182,9 @@ impl Log {
         let frame = self.frames.partition_point(|entry| self.raw.offset(entry.last) <= offset);
         let Some(entry) = self.frames.get(frame) else { return Some((self.tail(), 0)) };
         let inside = offset - self.raw.offset(entry.first - 1);
-        let block = entry.ends.partition_point(|end| *end as usize <= inside);
-        let begin = block.checked_sub(1).map_or(0, |before| entry.ends[before] as usize);
+        let ends = self.block_ends(entry);
+        let block = ends.partition_point(|end| *end as usize <= inside);
+        let begin = block.checked_sub(1).map_or(0, |before| ends[before] as usize);
         Some((entry.first - 1 + block as Seq, inside - begin))
     }
 
@@ -174,9 +193,14 @@ impl Log {
         let frame = self.frames.partition_point(|entry| entry.last <= after);
         let Some(entry) = self.frames.get(frame) else { return self.bytes() };
         let inside = match after.checked_sub(entry.first) {
-            Some(index) => entry.ends[index as usize] as usize,
+            Some(index) => self.block_ends(entry)[index as usize] as usize,
             None => 0,
         };
         self.base.bytes + (self.raw.offset(entry.first - 1) + inside) as u64
     }
+}
+
+/// The last block that has events, where those of a log are these so far.
+fn id(events: &[(Seq, Event)], base: &Base) -> Seq {
+    events.last().map_or(base.id, |(seq, _)| *seq)
 }

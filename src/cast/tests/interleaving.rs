@@ -48,9 +48,9 @@ fn event() -> impl Strategy<Value = Event> {
     let kind = || select(vec![Prose::Text, Prose::Text, Prose::Reasoning, Prose::Refusal]);
     let count = || prop::option::of(any::<u64>());
     prop_oneof![
-        8 => (0..2_u32, kind(), words()).prop_map(|(choice, kind, text)| Event::Prose { choice, kind, text }),
+        8 => (0..2_u32, kind(), words()).prop_map(|(choice, kind, text)| Event::Prose { choice, kind, text: text.into() }),
         4 => (0..2_u32, 0..2_u32, maybe(), maybe(), words())
-            .prop_map(|(choice, index, id, name, arguments)| Event::ToolCall { choice, index, id, name, arguments }),
+            .prop_map(|(choice, index, id, name, arguments)| Event::ToolCall { choice, index, id, name, arguments: arguments.into() }),
         1 => (maybe(), maybe()).prop_map(|(model, upstream_id)| Event::Meta { model, upstream_id }),
         1 => (count(), count()).prop_map(|(input, output)| Event::Usage(Usage { input, output })),
         1 => (0..2_u32, words()).prop_map(|(choice, reason)| Event::Finish { choice, reason }),

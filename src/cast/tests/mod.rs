@@ -13,6 +13,8 @@ pub(crate) mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::about::About;
 use super::account::Stake;
 use super::block::Seq;
@@ -58,7 +60,7 @@ pub(crate) fn text(text: &str) -> Event {
 
 /// A frame of blocks whose bytes are their texts; an empty text is a comment, which means nothing.
 pub(crate) fn frame(first: Seq, texts: &[&str]) -> Frame {
-    let (mut bytes, mut ends, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bytes, mut ends, mut events) = (Vec::new(), SmallVec::new(), SmallVec::new());
     for (seq, said) in (first..).zip(texts) {
         bytes.extend_from_slice(if said.is_empty() { b":" } else { said.as_bytes() });
         ends.push(bytes.len() as u32);

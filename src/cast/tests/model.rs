@@ -36,8 +36,7 @@ impl Model {
     /// Appends a frame of blocks of these lengths, each with bytes that only it has, and gives it as the log takes it.
     pub(super) fn append(&mut self, blocks: Vec<(usize, Vec<Event>)>) -> Frame {
         let first = self.tail() + 1;
-        let mut frame =
-            Frame { first, at_ms: 0, bytes: Default::default(), ends: Vec::new(), events: Vec::new() };
+        let mut frame = Frame { first, ..Frame::default() };
         let mut all = Vec::new();
         for (seq, (len, events)) in (first..).zip(blocks) {
             let bytes: Vec<u8> = format!("<{seq}>").bytes().cycle().take(len).collect();

@@ -1,6 +1,6 @@
 //! One content block: text, thinking or a tool call.
 
-use crate::cast::event::{Event, Prose};
+use crate::cast::event::{Delta, Event, Prose};
 use crate::dialect::json::{Joint, Text};
 
 /// What has to be remembered of a block to understand its next delta.
@@ -60,7 +60,7 @@ impl Block {
             Some(input) => (Arguments::Whole, input),
         };
         self.call = Some(Call { index, arguments: Joint::default(), state });
-        events.push(Event::ToolCall { choice: 0, index, id, name, arguments: arguments.to_owned() });
+        events.push(Event::ToolCall { choice: 0, index, id, name, arguments: arguments.into() });
     }
 
     /// More of the arguments of the call that this block is.
@@ -68,7 +68,7 @@ impl Block {
         let Some(call) = self.call.as_mut().filter(|call| call.state != Arguments::Whole) else { return };
         let Some(text) = text else { return };
         call.state = Arguments::Deltas;
-        let mut arguments = String::new();
+        let mut arguments = Delta::default();
         call.arguments.push(text, &mut arguments);
         call.say(arguments, events);
     }
@@ -77,12 +77,12 @@ impl Block {
     /// none.
     pub(super) fn settle(&mut self, events: &mut Vec<Event>) {
         for (kind, joint) in [(Prose::Reasoning, &mut self.thinking), (Prose::Text, &mut self.text)] {
-            let mut text = String::new();
+            let mut text = Delta::default();
             joint.settle(&mut text);
             prose(kind, text, events);
         }
         if let Some(call) = &mut self.call {
-            let mut arguments = String::new();
+            let mut arguments = Delta::default();
             call.arguments.settle(&mut arguments);
             if call.state == Arguments::Empty {
                 call.state = Arguments::Whole;
@@ -94,7 +94,7 @@ impl Block {
 }
 
 impl Call {
-    fn say(&self, arguments: String, events: &mut Vec<Event>) {
+    fn say(&self, arguments: Delta, events: &mut Vec<Event>) {
         if !arguments.is_empty() {
             events.push(Event::ToolCall { choice: 0, index: self.index, id: None, name: None, arguments });
         }
@@ -102,14 +102,14 @@ impl Call {
 }
 
 fn say(kind: Prose, joint: &mut Joint, more: Option<Text<'_>>, events: &mut Vec<Event>) {
-    let mut text = String::new();
+    let mut text = Delta::default();
     if let Some(more) = more {
         joint.push(more, &mut text);
     }
     prose(kind, text, events);
 }
 
-fn prose(kind: Prose, text: String, events: &mut Vec<Event>) {
+fn prose(kind: Prose, text: Delta, events: &mut Vec<Event>) {
     if !text.is_empty() {
         events.push(Event::Prose { choice: 0, kind, text });
     }

@@ -78,7 +78,7 @@ impl Anthropic {
             return;
         };
         let Some((block, calls)) = self.block(chunk.index) else { return };
-        match json::string(start.kind).as_deref() {
+        match json::word(start.kind).as_deref() {
             Some("text") => block.text(Text::of(start.text), events),
             Some("thinking") => block.thinking(Text::of(start.thinking), events),
             Some(kind) if kind.ends_with("tool_use") && !block.is_call() => {
@@ -149,7 +149,7 @@ impl Dialect for Anthropic {
         }
         let chunk = json::object::<Chunk<'_>>(data).unwrap_or_default();
         // The name of the event says the same; where they differ, the type counts.
-        let kind = json::string(chunk.kind).or(message.event).unwrap_or_default();
+        let kind = json::word(chunk.kind).or(message.event).unwrap_or_default();
         let Some((code, message)) =
             fault::read(chunk.error).or_else(|| (kind == "error").then(|| fault::of(data)))
         else {

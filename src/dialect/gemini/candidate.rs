@@ -2,7 +2,7 @@
 
 use super::chunk::{self, FunctionCall, Part, PartialArg};
 use super::partial::Writer;
-use crate::cast::event::{Event, Prose};
+use crate::cast::event::{Delta, Event, Prose};
 use crate::dialect::json::{self, Joint, Text};
 
 /// Calls of one candidate that get events.
@@ -65,7 +65,7 @@ impl Candidate {
                 true => (Prose::Reasoning, &mut self.reasoning),
                 false => (Prose::Text, &mut self.text),
             };
-            let mut said = String::new();
+            let mut said = Delta::default();
             joint.push(text, &mut said);
             self.say(kind, said, events);
         }
@@ -74,7 +74,7 @@ impl Candidate {
         }
     }
 
-    fn say(&self, kind: Prose, text: String, events: &mut Vec<Event>) {
+    fn say(&self, kind: Prose, text: Delta, events: &mut Vec<Event>) {
         if !text.is_empty() {
             events.push(Event::Prose { choice: self.number, kind, text });
         }
@@ -125,7 +125,7 @@ impl Candidate {
 
     fn end_streamed(&mut self, events: &mut Vec<Event>) {
         let Some(Streamed { index, arguments: writer, .. }) = self.streamed.take() else { return };
-        let mut arguments = String::new();
+        let mut arguments = Delta::default();
         writer.finish(&mut arguments);
         if !arguments.is_empty() {
             events.push(Event::ToolCall { choice: self.number, index, id: None, name: None, arguments });
@@ -135,7 +135,7 @@ impl Candidate {
     /// Says what was held back: halves of emoji whose other half never came, and what arguments lack to be JSON.
     pub(super) fn settle(&mut self, events: &mut Vec<Event>) {
         for kind in [Prose::Reasoning, Prose::Text] {
-            let mut text = String::new();
+            let mut text = Delta::default();
             match kind {
                 Prose::Reasoning => self.reasoning.settle(&mut text),
                 _ => self.text.settle(&mut text),

@@ -3,12 +3,12 @@
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
-use crate::dialect::json::{Any, Leaf, shape};
+use crate::dialect::json::{Any, Leaf, List, shape};
 
 shape! {
     /// One `data:` of the stream: a `GenerateContentResponse`.
     Chunk {
-        candidates: Any<Vec<Candidate<'a>>> = b"candidates",
+        candidates: Any<List<Candidate<'a>>> = b"candidates",
         prompt_feedback: Leaf<'a> = b"promptFeedback",
         usage: Leaf<'a> = b"usageMetadata",
         model: Leaf<'a> = b"modelVersion",
@@ -27,7 +27,7 @@ shape! {
 
 shape! {
     Content {
-        parts: Any<Vec<Part<'a>>> = b"parts",
+        parts: Any<List<Part<'a>>> = b"parts",
     }
 }
 

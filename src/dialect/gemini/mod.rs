@@ -69,8 +69,8 @@ impl Gemini {
         let is_given =
             |reason: &String| !matches!(&**reason, "BLOCK_REASON_UNSPECIFIED" | "BLOCKED_REASON_UNSPECIFIED");
         let Some(reason) = json::string(feedback.block_reason).filter(is_given) else { return };
-        if let Some(text) = json::string(feedback.message) {
-            events.push(Event::Prose { choice: 0, kind: Prose::Refusal, text });
+        if let Some(text) = json::word(feedback.message) {
+            events.push(Event::Prose { choice: 0, kind: Prose::Refusal, text: text.into() });
         }
         if let Some(candidate) = self.candidate(0) {
             candidate.finish(reason, events);

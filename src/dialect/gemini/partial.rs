@@ -5,6 +5,7 @@
 //! between them is written here.
 
 use super::chunk::PartialArg;
+use crate::cast::event::Delta;
 use crate::dialect::json::{self, Text};
 
 /// How deep arguments may be nested; what is deeper is left out.
@@ -36,8 +37,8 @@ enum Step {
 
 impl Writer {
     /// Appends what one more value, or more of a string, adds to the text.
-    pub(super) fn push(&mut self, arg: &PartialArg<'_>, out: &mut String) {
-        let Some(path) = json::string(arg.json_path) else { return };
+    pub(super) fn push(&mut self, arg: &PartialArg<'_>, out: &mut Delta) {
+        let Some(path) = json::word(arg.json_path) else { return };
         // `$.list[]` ends a list, and is all that is said of an empty one.
         let ended_list = path.strip_suffix("[]");
         let Some(path) = steps(ended_list.unwrap_or(&path)) else { return };
@@ -73,7 +74,7 @@ impl Writer {
     }
 
     /// Ends the text. One that was never begun stays empty.
-    pub(super) fn finish(mut self, out: &mut String) {
+    pub(super) fn finish(mut self, out: &mut Delta) {
         self.close(0, out);
     }
 
@@ -84,7 +85,7 @@ impl Writer {
     }
 
     /// Closes and opens containers until the value at `path` is next.
-    fn go_to(&mut self, path: &[Step], out: &mut String) {
+    fn go_to(&mut self, path: &[Step], out: &mut Delta) {
         let Some((leaf, containers)) = path.split_last() else { return };
         if self.containers.is_empty() {
             self.open(None, false, out);
@@ -99,13 +100,13 @@ impl Writer {
         self.enter(leaf, out);
     }
 
-    fn open(&mut self, step: Option<&Step>, is_list: bool, out: &mut String) {
+    fn open(&mut self, step: Option<&Step>, is_list: bool, out: &mut Delta) {
         out.push(if is_list { '[' } else { '{' });
         self.containers.push(Container { step: step.cloned(), is_list, is_empty: true });
     }
 
     /// Writes what stands in front of a value in the innermost container.
-    fn enter(&mut self, step: &Step, out: &mut String) {
+    fn enter(&mut self, step: &Step, out: &mut Delta) {
         let Some(container) = self.containers.last_mut() else { return };
         if !std::mem::replace(&mut container.is_empty, false) {
             out.push(',');
@@ -121,7 +122,7 @@ impl Writer {
     }
 
     /// Closes the string, and containers until so many are open.
-    fn close(&mut self, open: usize, out: &mut String) {
+    fn close(&mut self, open: usize, out: &mut Delta) {
         if std::mem::take(&mut self.in_string) {
             out.push('"');
         }
@@ -175,19 +176,19 @@ fn quoted(text: &str, quote: char) -> Option<(Step, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::json::Any;
+    use crate::dialect::json::{Any, List};
 
     /// What each list of values adds, and the end.
     fn check(lists: &[&str], expected: &[&str]) {
         let mut writer = Writer::default();
-        let mut added: Vec<String> = Vec::new();
+        let mut added: Vec<Delta> = Vec::new();
         for list in lists {
-            let Any(args) = serde_json::from_str::<Any<Vec<PartialArg<'_>>>>(list).unwrap();
-            let mut out = String::new();
+            let Any(args) = serde_json::from_str::<Any<List<PartialArg<'_>>>>(list).unwrap();
+            let mut out = Delta::default();
             args.iter().for_each(|arg| writer.push(arg, &mut out));
             added.push(out);
         }
-        let mut out = String::new();
+        let mut out = Delta::default();
         writer.finish(&mut out);
         added.push(out);
         assert_eq!(added, expected, "{lists:?}");

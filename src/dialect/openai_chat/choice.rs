@@ -1,10 +1,11 @@
 //! One choice: its channels of prose, its tool calls, and whether it has finished.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::chunk;
-use crate::cast::event::{Event, Prose};
-use crate::dialect::json::{self, Joint, Leaf, Text};
+use crate::cast::event::{Delta, Event, Prose};
+use crate::dialect::json::{self, Joint, Leaf, List, Text};
 
 /// Tool calls of one choice that are told apart. A provider that numbers more of them gets no events for
 /// those.
@@ -88,7 +89,7 @@ impl Choice {
             Prose::Refusal => &mut self.refusal,
         };
         let mut said = false;
-        let mut text = String::new();
+        let mut text = Delta::default();
         for more in texts {
             joint.push(more, &mut text);
             said = true;
@@ -100,7 +101,7 @@ impl Choice {
     }
 
     fn call(&mut self, position: u32, call: &chunk::ToolCall<'_>, events: &mut Vec<Event>) {
-        let id = json::string(call.id);
+        let id = json::word(call.id);
         let callee = call.function.or(call.custom);
         let index =
             json::number(call.index).unwrap_or_else(|| self.missing_index(position, id.as_deref(), callee));
@@ -126,7 +127,7 @@ impl Choice {
     }
 
     /// The first fragment of a call announces it, whatever it holds; a later one must have something new.
-    fn callee(&mut self, index: u32, id: Option<String>, callee: Leaf<'_>, events: &mut Vec<Event>) {
+    fn callee(&mut self, index: u32, id: Option<Cow<'_, str>>, callee: Leaf<'_>, events: &mut Vec<Event>) {
         let known = self.tools.contains_key(&index);
         if !known && self.tools.len() >= TOOL_CALLS_MAX {
             return;
@@ -136,11 +137,11 @@ impl Choice {
         let callee =
             callee.and_then(|callee| json::object::<chunk::Callee<'_>>(callee.get())).unwrap_or_default();
 
-        let id = id.filter(|_| tool.id.is_none());
+        let id = id.filter(|_| tool.id.is_none()).map(Cow::into_owned);
         tool.id = tool.id.take().or_else(|| id.clone());
-        let name = json::string(callee.name).filter(|_| !tool.named);
+        let name = json::word(callee.name).filter(|_| !tool.named).map(Cow::into_owned);
         tool.named |= name.is_some();
-        let mut arguments = String::new();
+        let mut arguments = Delta::default();
         let input = callee.arguments.or(callee.input);
         if let Some(text) = Text::of(input) {
             tool.arguments.push(text, &mut arguments);
@@ -161,14 +162,14 @@ impl Choice {
             (Prose::Refusal, &mut self.refusal),
         ];
         for (kind, joint) in prose {
-            let mut text = String::new();
+            let mut text = Delta::default();
             joint.settle(&mut text);
             if !text.is_empty() {
                 events.push(Event::Prose { choice: self.number, kind, text });
             }
         }
         for (index, tool) in &mut self.tools {
-            let mut arguments = String::new();
+            let mut arguments = Delta::default();
             tool.arguments.settle(&mut arguments);
             if !arguments.is_empty() {
                 let (choice, index) = (self.number, *index);
@@ -180,11 +181,12 @@ impl Choice {
 
 /// The reasoning of a delta in the first of its spellings that says something: a server that sends two of
 /// them says the same thing twice.
-fn reasoning<'a>(delta: &chunk::Delta<'a>, parts: &[chunk::Part<'a>]) -> Vec<Text<'a>> {
+fn reasoning<'a>(delta: &chunk::Delta<'a>, parts: &[chunk::Part<'a>]) -> List<Text<'a>> {
+    let mut found = List::new();
     if let Some(text) = Text::of(delta.reasoning_content).or_else(|| Text::of(delta.reasoning)) {
-        return vec![text];
+        found.push(text);
+        return found;
     }
-    let mut found = Vec::new();
     for detail in json::list::<chunk::Part<'a>>(delta.reasoning_details) {
         match Text::of(detail.kind) {
             Some(kind) if kind.is("reasoning.text") => found.extend(Text::of(detail.text)),

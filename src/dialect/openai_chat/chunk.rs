@@ -1,7 +1,7 @@
 //! What is read of a chunk: the three levels that every token has in one pass, the rarer ones as leaves for
 //! later.
 
-use crate::dialect::json::{Any, Leaf, shape};
+use crate::dialect::json::{Any, Leaf, List, shape};
 
 shape! {
     /// One `data:` of the stream.
@@ -9,7 +9,7 @@ shape! {
         id: Leaf<'a> = b"id",
         model: Leaf<'a> = b"model",
         object: Leaf<'a> = b"object",
-        choices: Any<Vec<Choice<'a>>> = b"choices",
+        choices: Any<List<Choice<'a>>> = b"choices",
         usage: Leaf<'a> = b"usage",
         x_groq: Leaf<'a> = b"x_groq",
         error: Leaf<'a> = b"error",

@@ -1,6 +1,6 @@
 //! What is read of an event: what a delta has in one pass, items and whole responses as leaves for later.
 
-use crate::dialect::json::{Any, Leaf, shape};
+use crate::dialect::json::{Any, Leaf, List, shape};
 
 shape! {
     /// One `data:` of the stream, whatever its type.
@@ -33,8 +33,8 @@ shape! {
         id: Leaf<'a> = b"id",
         call_id: Leaf<'a> = b"call_id",
         name: Leaf<'a> = b"name",
-        content: Any<Vec<Part<'a>>> = b"content",
-        summary: Any<Vec<Part<'a>>> = b"summary",
+        content: Any<List<Part<'a>>> = b"content",
+        summary: Any<List<Part<'a>>> = b"summary",
         arguments: Leaf<'a> = b"arguments",
         input: Leaf<'a> = b"input",
         code: Leaf<'a> = b"code",
@@ -57,7 +57,7 @@ shape! {
         id: Leaf<'a> = b"id",
         model: Leaf<'a> = b"model",
         status: Leaf<'a> = b"status",
-        output: Any<Vec<Item<'a>>> = b"output",
+        output: Any<List<Item<'a>>> = b"output",
         usage: Leaf<'a> = b"usage",
         error: Leaf<'a> = b"error",
         incomplete_details: Any<Incomplete<'a>> = b"incomplete_details",

@@ -1,11 +1,12 @@
 //! One item of the output: a message, reasoning, or a call.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::chunk;
 use super::mark::Mark;
 use super::print::Print;
-use crate::cast::event::{Event, Prose};
+use crate::cast::event::{Delta, Event, Prose};
 use crate::dialect::json::{self, Joint, Leaf, Text};
 
 /// What a part of an item is of.
@@ -105,14 +106,14 @@ impl Item {
         call.identified |= id.is_some();
         call.named |= name.is_some();
         if new || id.is_some() || name.is_some() {
-            let arguments = String::new();
+            let arguments = Delta::default();
             events.push(Event::ToolCall { choice: 0, index: call.index, id, name, arguments });
         }
     }
 
     /// Says one delta. A call's arguments can also come as JSON that is in no string.
     pub(super) fn delta(&mut self, channel: Channel, part: u32, delta: Leaf<'_>, events: &mut Vec<Event>) {
-        let mut text = String::new();
+        let mut text = Delta::default();
         let Some(Part { joint, .. }) = self.part(channel, part) else { return };
         match (Text::of(delta), delta) {
             (Some(more), _) => joint.push(more, &mut text),
@@ -129,7 +130,7 @@ impl Item {
     /// nothing can be taken back.
     pub(super) fn complete(&mut self, channel: Channel, part: u32, whole: &str, events: &mut Vec<Event>) {
         let Some(known) = self.part(channel, part) else { return };
-        let mut text = String::new();
+        let mut text = Delta::default();
         match known.said.rest_of(whole) {
             // Half an emoji that is held back is in it.
             Some(rest) if !rest.is_empty() => {
@@ -156,7 +157,7 @@ impl Item {
                 Some(kind) if kind.is("reasoning_text") => Channel::Reasoning,
                 _ => continue,
             };
-            if let Some(whole) = json::string(part.text).or_else(|| json::string(part.refusal)) {
+            if let Some(whole) = json::word(part.text).or_else(|| json::word(part.refusal)) {
                 wholes.push((channel, position, whole));
             }
         }
@@ -174,7 +175,7 @@ impl Item {
         }
     }
 
-    fn say(&mut self, channel: Channel, part: u32, text: String, events: &mut Vec<Event>) {
+    fn say(&mut self, channel: Channel, part: u32, text: Delta, events: &mut Vec<Event>) {
         if text.is_empty() {
             return;
         }
@@ -197,7 +198,7 @@ impl Item {
             .parts
             .iter_mut()
             .map(|(key, part)| {
-                let mut text = String::new();
+                let mut text = Delta::default();
                 part.joint.settle(&mut text);
                 (*key, text)
             })
@@ -209,10 +210,10 @@ impl Item {
 }
 
 /// The arguments of a call that is told as a whole: a string in one of its spellings, else JSON as it stands.
-fn arguments(item: &chunk::Item<'_>) -> Option<String> {
+fn arguments<'a>(item: &chunk::Item<'a>) -> Option<Cow<'a, str>> {
     let strings = [item.arguments, item.input, item.code];
     let objects = [item.arguments, item.action, item.operation, item.queries];
     let object =
         || objects.into_iter().flatten().map(|leaf| leaf.get()).find(|json| json.starts_with(['{', '[']));
-    strings.into_iter().find_map(json::string).or_else(|| object().map(str::to_owned))
+    strings.into_iter().find_map(json::word).or_else(|| object().map(Cow::Borrowed))
 }

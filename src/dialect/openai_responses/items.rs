@@ -1,5 +1,7 @@
 //! The items of one response, and which of them an event is about.
 
+use std::borrow::Cow;
+
 use super::chunk;
 use super::item::{Channel, Item};
 use super::mark::Mark;
@@ -13,7 +15,7 @@ pub(super) const ITEMS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Said<'a> {
     More(Leaf<'a>),
-    All(String),
+    All(Cow<'a, str>),
 }
 
 /// What was spoken of so far, in the order of its first appearance.
@@ -76,7 +78,7 @@ impl Items {
         let spoken_of = self.list.len();
         for (index, item) in (0..).zip(output.iter().take(ITEMS_MAX)) {
             let mark = Mark { index: Some(index), ..Mark::new(item.id, None) };
-            let kind = json::string(item.kind).unwrap_or_default();
+            let kind = json::word(item.kind).unwrap_or_default();
             let said = |known: &Item| known.says_as(&kind);
             let list = self.list.get(..spoken_of).unwrap_or_default();
             let id = |known: &Item| known.mark().same_id(mark);
@@ -109,7 +111,7 @@ impl Items {
 
     /// Says of an item that it is a call, if it is one.
     fn announce(&mut self, at: usize, item: &chunk::Item<'_>, events: &mut Vec<Event>) {
-        let kind = json::string(item.kind).unwrap_or_default();
+        let kind = json::word(item.kind).unwrap_or_default();
         let tool = kind.strip_suffix("_call");
         if tool.is_none() && kind != "mcp_approval_request" {
             return;

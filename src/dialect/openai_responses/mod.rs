@@ -89,7 +89,7 @@ impl OpenAiResponses {
             [chunk.text, chunk.refusal, chunk.arguments, chunk.input, chunk.code, chunk.command, chunk.diff];
         if !whole {
             self.items.part(mark, part, Said::More(chunk.delta), events);
-        } else if let Some(whole) = wholes.into_iter().find_map(json::string) {
+        } else if let Some(whole) = wholes.into_iter().find_map(json::word) {
             self.items.part(mark, part, Said::All(whole), events);
         }
     }
@@ -156,7 +156,7 @@ impl Dialect for OpenAiResponses {
         }
         let chunk = json::object::<Chunk<'_>>(data).unwrap_or_default();
         // The name of the event says the same; where they differ, the type counts.
-        let kind = json::string(chunk.kind).or(message.event).unwrap_or_default();
+        let kind = json::word(chunk.kind).or(message.event).unwrap_or_default();
         let error = fault::read(chunk.error).or_else(|| (kind == "error").then(|| fault::of(data)));
         let Some(error) = error else { return self.chunk(&kind, &chunk, events) };
         self.items.settle(events);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use super::*;
 use crate::cast::about::About;
 use crate::cast::account::Spent;
@@ -57,8 +59,8 @@ fn frame(first: u64, text: &str) -> Arc<Frame> {
         first,
         at_ms: first * 10,
         bytes: text.to_owned().into(),
-        ends: vec![text.len() as u32],
-        events: vec![(first, event)],
+        ends: smallvec![text.len() as u32],
+        events: smallvec![(first, event)],
     })
 }
 

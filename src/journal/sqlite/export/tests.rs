@@ -1,6 +1,7 @@
 //! A stream that has ended and is not sealed yet, which is a moment that no other process can choose.
 
 use rusqlite::params;
+use smallvec::smallvec;
 
 use super::*;
 use crate::cast::durable::Record;
@@ -25,7 +26,13 @@ fn about(number: Number) -> About {
 
 fn frame(first: u64) -> Frame {
     let bytes = format!("<{first}>");
-    Frame { first, at_ms: first, ends: vec![bytes.len() as u32], bytes: bytes.into(), events: Vec::new() }
+    Frame {
+        first,
+        at_ms: first,
+        ends: smallvec![bytes.len() as u32],
+        bytes: bytes.into(),
+        ..Frame::default()
+    }
 }
 
 fn ended(blocks: u64) -> Ended {
