@@ -26,7 +26,8 @@
 //! * [`webtransport`]: the same events over WebTransport.
 //! * [`journal`]: the durable log below the in-memory one.
 //! * [`auth`]: a key or a ticket becomes a grant.
-//! * [`telemetry`], [`logging`], [`tasks`], [`panics`]: what is counted, said, awaited, and goes wrong.
+//! * [`telemetry`], [`logging`], [`tasks`], [`panics`], [`seldom`]: what is counted, said, awaited, goes wrong, and is hardly
+//!   ever looked at.
 //! * [`client`]: the other side: follows one stream, and resumes by itself.
 //! * [`outbound`]: HTTP clients, for whoever needs one.
 //! * [`config`], [`gateway`], [`server`], [`cli`]: how all of it is put together, run and drained.
@@ -48,6 +49,7 @@ pub mod journal;
 pub mod logging;
 pub mod outbound;
 pub mod panics;
+pub mod seldom;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

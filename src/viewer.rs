@@ -3,7 +3,6 @@
 pub(crate) mod alarm;
 
 use std::ops::RangeInclusive;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +16,8 @@ use crate::cast::end::End;
 use crate::cast::log::Read;
 use crate::cast::pages::{Page, Unread};
 use crate::cast::{Attached, Watch};
-use crate::telemetry::Audience;
+use crate::seldom::Seldom;
+use crate::telemetry::Viewing;
 use crate::view::View;
 use crate::view::events::Bye;
 
@@ -54,8 +54,8 @@ pub struct Viewer {
     /// Set anew by every step, and kept from one to the next.
     quiet: Option<Alarm>,
     expires: Option<Alarm>,
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
-    counts: Audience,
+    closing: Seldom<WaitForCancellationFutureOwned>,
+    counts: Viewing,
     span: Span,
 }
 
@@ -69,12 +69,11 @@ impl Viewer {
         closing: CancellationToken,
     ) -> Self {
         let watch = cast.watch();
-        let mut counts = Audience::of(view.name(), transport);
-        counts.came(1);
+        let counts = Viewing::of(view.name(), transport);
         let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
         span.in_scope(|| debug!(cursor, "viewer came"));
         let (heartbeat, quiet, expires, page) = (None, None, None, Page::default());
-        let closing = Box::pin(closing.cancelled_owned());
+        let closing = Seldom::new(closing.cancelled_owned());
         Self { cast, view, cursor, page, watch, heartbeat, quiet, expires, closing, counts, span }
     }
 
@@ -97,8 +96,10 @@ impl Viewer {
 
     /// The next thing to tell. Nothing is lost when the future is dropped. After an end or a bye there is no more.
     pub async fn next(&mut self) -> Step {
+        let now = Instant::now();
+        self.counts.tell(now);
         if let Some(every) = self.heartbeat {
-            let at = Instant::now() + every;
+            let at = now + every;
             self.quiet.get_or_insert_with(|| Alarm::at(at)).put_off_to(at);
         }
         loop {
@@ -106,8 +107,14 @@ impl Viewer {
             if self.expires.as_ref().is_some_and(Alarm::is_due) {
                 return self.bye("ticket_expired", 0);
             }
-            let read = self.cast.read_on(self.view.source(), self.cursor, BATCH_BYTES_MAX, &mut self.page);
-            let read = match read.await {
+            let read = match tail.is_ahead_of(self.cursor) {
+                true => {
+                    let source = self.view.source();
+                    self.cast.read_on(source, self.cursor, BATCH_BYTES_MAX, &mut self.page).await
+                }
+                false => Ok(Read::Pending),
+            };
+            let read = match read {
                 Ok(read) => read,
                 Err(Unread::Gone) => return self.bye("gone", 0),
                 Err(Unread::Full) => return self.bye("too_many", retry_ms(true)),
@@ -118,10 +125,10 @@ impl Viewer {
             };
             match read {
                 Read::Batch { bytes, upto, id } => {
-                    let behind = tail.saturating_sub(self.cursor);
+                    let behind = tail.seq.saturating_sub(self.cursor);
                     self.cursor = upto;
                     if !bytes.is_empty() {
-                        self.counts.delivered(1, bytes.len(), behind);
+                        self.counts.delivered(bytes.len(), behind);
                         return Step::Batch { bytes, id };
                     }
                 }

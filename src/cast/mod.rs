@@ -44,8 +44,7 @@ use self::log::{Log, Read, Source};
 use self::memory::{Budget, Share};
 use self::pages::{Page, Pages, Unread};
 pub use self::producer::{AppendError, Producer};
-use self::watch::Tail;
-pub use self::watch::{Attached, Watch};
+pub use self::watch::{Attached, Tail, Watch};
 use crate::telemetry;
 
 /// A handle to one cast; clones are the same cast.

@@ -7,9 +7,17 @@ use super::block::Seq;
 
 /// How far a log reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tail {
-    pub(super) seq: Seq,
-    pub(super) closed: bool,
+pub struct Tail {
+    pub seq: Seq,
+    /// Nothing comes behind it.
+    pub closed: bool,
+}
+
+impl Tail {
+    /// Whether there is something to read behind `cursor`, if only the end.
+    pub fn is_ahead_of(&self, cursor: Seq) -> bool {
+        self.closed || self.seq > cursor
+    }
 }
 
 /// Wakes whoever reads a cast.
@@ -19,8 +27,8 @@ pub struct Watch(pub(super) watch::Receiver<Tail>);
 impl Watch {
     /// Marks what there is now as seen, and says how far it reaches: call it before reading, so that nothing slips
     /// through between.
-    pub fn mark(&mut self) -> Seq {
-        self.0.borrow_and_update().seq
+    pub fn mark(&mut self) -> Tail {
+        *self.0.borrow_and_update()
     }
 
     /// Returns when the log has changed since the last mark.

@@ -22,7 +22,7 @@ pub use self::stream::{
     Appending, Breaker, breaker_is, call_refused, connect_retried, flush_forced, provider_is_known,
     stream_ended, stream_interrupted, stream_started, tokens_spent,
 };
-pub use self::viewing::{Audience, Resume, limit_reached, refused_by, resumed};
+pub use self::viewing::{Audience, Resume, Viewing, limit_reached, refused_by, resumed};
 pub use self::webtransport::{
     Handshake, Session, Subscription, Traffic, certificate_expires, handshake, session_traffic, write_blocked,
 };
@@ -105,7 +105,7 @@ fn describe() {
     describe_counter!("tokencast_delivered_bytes_total", Unit::Bytes, "Bytes handed to viewers' connections");
     describe_histogram!(
         "tokencast_viewer_lag_blocks",
-        "Blocks that a viewer was behind when it took a batch"
+        "Blocks that a viewer was behind when it took a batch, at most within a second"
     );
     describe_counter!("tokencast_resumes_total", "Viewers that came with a cursor, by outcome");
     describe_counter!("tokencast_http_requests_total", "HTTP requests, by route and status code");

@@ -56,6 +56,7 @@ pub(super) struct Subscription {
     state: State,
     /// What is written next.
     pending: Bytes,
+    has_begun: bool,
     steps: Option<Steps>,
     /// What may be stopped under this subscription, and by which right.
     pub(super) stoppable: Option<(Cast, Grant)>,
@@ -103,6 +104,7 @@ impl Subscription {
         Self {
             state: State::Opening(Box::pin(opening)),
             pending: Bytes::new(),
+            has_begun: false,
             steps: None,
             stoppable: None,
             wishes: Wishes::default(),
@@ -155,6 +157,7 @@ impl Subscription {
                             }
                         }
                     }
+                    self.has_begun = true;
                     let Some(steps) = &mut self.steps else {
                         // Without waiting for it: the peer may be away.
                         let _ = stream.quic_stream_mut().finish();
@@ -228,6 +231,11 @@ impl Subscription {
     /// Whether it has yet to come about.
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.state, State::Opening(_))
+    }
+
+    /// Whether its first records are on their way.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Says goodbye behind what is being written, and nothing more.

@@ -39,7 +39,7 @@ pub(super) struct Menu<'a> {
 struct Place {
     cursor: Seq,
     next: Next,
-    takers: usize,
+    takers: u64,
 }
 
 impl<'a> Menu<'a> {
@@ -86,7 +86,8 @@ impl<'a> Menu<'a> {
     fn count(&mut self) {
         for Place { cursor, next, takers } in self.known.drain(..) {
             if let Next::Chunk(chunk, _) = next {
-                self.audience.delivered(takers, chunk.len(), self.tail.saturating_sub(cursor));
+                let bytes = takers * chunk.len() as u64;
+                self.audience.delivered(takers, bytes, self.tail.saturating_sub(cursor));
             }
         }
     }

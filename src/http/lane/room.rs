@@ -1,6 +1,5 @@
 //! Those who see one stream in one view, and the task that writes to them.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::seat::{Round, Seat};
 use super::{Name, Rooms};
 use crate::cast::{Cast, Watch};
 use crate::http::manners::Manners;
+use crate::seldom::Seldom;
 use crate::telemetry::Audience;
 use crate::viewer::alarm::Alarm;
 
@@ -40,7 +40,7 @@ pub(super) struct Room {
 impl Room {
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let waker = Waker::from(self.door.clone());
-        let mut closing = pin!(closing.cancelled_owned());
+        let mut closing = Seldom::new(closing.cancelled_owned());
         let mut alarm = Alarm::at(Instant::now() + LONG);
         let (mut is_closing, mut is_rung) = (false, true);
         loop {
@@ -64,7 +64,7 @@ impl Room {
 
     /// Tells everybody what is new, as far as their sockets take it. Gives whether somebody would take more.
     async fn round(&mut self, waker: &Waker, is_rung: bool, is_closing: bool) -> bool {
-        let tail = self.watch.mark();
+        let tail = self.watch.mark().seq;
         if is_rung {
             let arrived = self.door.arrived();
             self.audience.came(arrived.len());

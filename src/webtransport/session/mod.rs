@@ -23,6 +23,7 @@ use super::subscription::{Event, Subscription};
 use crate::auth::Credential;
 use crate::edge::Edge;
 use crate::edge::query::Query;
+use crate::seldom::Seldom;
 use crate::tasks::Tasks;
 use crate::viewer::retry_ms;
 
@@ -114,8 +115,8 @@ impl Session {
     pub(super) async fn run(mut self) {
         let (listening, mut inbox) = inbound::listen(self.connection.clone());
         let mut listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
-        let stop = self.around.stop.clone();
-        let closing = self.around.edge.closing.clone();
+        let mut stop = Seldom::new(self.around.stop.clone().cancelled_owned());
+        let mut closing = Seldom::new(self.around.edge.closing.clone().cancelled_owned());
         let (mut is_leaving, mut is_sent_away) = (false, false);
         let code = loop {
             if is_leaving && self.subscriptions.is_empty() {
@@ -136,12 +137,12 @@ impl Session {
                 },
                 // The client has closed it, or is gone. Where it is heard, that is heard there.
                 _ = &mut listening, if !is_heard => return,
-                () = stop.cancelled(), if !is_leaving => {
+                () = &mut stop, if !is_leaving => {
                     is_leaving = true;
                     None
                 }
                 // Viewers say so by themselves, if they get to say anything.
-                () = closing.cancelled(), if !is_sent_away => {
+                () = &mut closing, if !is_sent_away => {
                     is_sent_away = true;
                     self.leaves_by = Some(Instant::now() + LAST_WORDS_WITHIN);
                     None
@@ -171,6 +172,12 @@ impl Session {
                 self.turn = self.subscriptions.range(first + 1..).next().map_or(0, |(number, _)| *number);
             }
             let mut wrote = false;
+            // Whoever has yet to begin does not wait for room behind somebody else's history.
+            for (number, subscription) in self.subscriptions.iter_mut().filter(|(_, one)| !one.has_begun()) {
+                if let Poll::Ready(event) = subscription.poll(context, is_alone, &mut wrote) {
+                    return Poll::Ready(Next::Happened(*number, event));
+                }
+            }
             for range in [first..NUMBER_END, 0..first] {
                 for (number, subscription) in self.subscriptions.range_mut(range) {
                     if let Poll::Ready(event) = subscription.poll(context, is_alone, &mut wrote) {
