@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::response::Parts;
 use http::{Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
@@ -24,8 +25,8 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use super::Config;
-use super::lane::{Held, Lane, Order, Rooms, Slot};
-use super::wire::{Flushes, Wire};
+use super::lane::{Held, Lane, Left, Order, Rooms, Slot, write_headers};
+use super::wire::{Answering, Flushes, Wire};
 use crate::tasks::Tasks;
 use crate::telemetry;
 
@@ -40,6 +41,7 @@ pub(crate) struct Link {
     pub(crate) is_shared: bool,
     /// The answer to this request may be left to a room.
     pub(crate) takes_lane: bool,
+    pub(crate) answering: Answering,
 }
 
 /// Binds a listener whose connections keep little in the kernel: a viewer that never reads would otherwise hold
@@ -136,72 +138,140 @@ async fn connection(
     else {
         return Ok(None);
     };
-    let wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
-    let link = Link { local, flushes: wire.flushes(), is_shared: speaks_h2, takes_lane: false };
+    let mut wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
+    if speaks_h2 {
+        over_h2(wire, local, router, config, tasks, stop).await?;
+        return Ok(None);
+    }
+    let mut has_lane = true;
+    loop {
+        let Some(left) = over_h1(wire, local, router.clone(), config, &stop, has_lane).await? else {
+            return Ok(None);
+        };
+        if left.behind.is_empty() {
+            return Ok(Some((left.wire.into_stream(), left.head, left.order)));
+        }
+        // Something was asked behind the viewer: it is answered again, by a body, and what is behind it after it.
+        (wire, has_lane) = (left.wire.again([left.asked, left.behind].concat().into()), false);
+    }
+}
+
+/// A connection that has left hyper.
+struct Leaving {
+    wire: Wire,
+    head: Parts,
+    order: Order,
+    /// The request as it stood on the wire, and what was read behind it.
+    asked: Bytes,
+    behind: Bytes,
+}
+
+async fn over_h1(
+    wire: Wire,
+    local: SocketAddr,
+    router: Router,
+    config: &Config,
+    stop: &CancellationToken,
+    has_lane: bool,
+) -> Result<Option<Leaving>, hyper::Error> {
     let (slot, answering) = (Slot::default(), wire.answering());
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = asked.clone();
+    let link = Link {
+        local,
+        flushes: wire.flushes(),
+        is_shared: false,
+        takes_lane: false,
+        answering: answering.clone(),
+    };
     let filling = slot.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        seen.store(true, Ordering::Relaxed);
-        let takes_lane = !speaks_h2 && is_plain(&request);
+        let takes_lane = has_lane && is_plain(&request);
         answering.set(takes_lane);
         request.extensions_mut().insert(Link { takes_lane, ..link.clone() });
         let (mut router, slot, answering) = (router.clone(), filling.clone(), answering.clone());
+        let asked = if takes_lane { wire_head(&request) } else { Vec::new() };
         // Boxed, so that the connection can be taken apart.
         Box::pin(async move {
             let response = router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
             if let Some(order) = response.extensions().get::<Lane>().and_then(Lane::take) {
-                slot.fill(response.into_parts().0, order);
+                slot.fill(Left { head: response.into_parts().0, order, asked: asked.into() });
                 return std::future::pending().await;
             }
             answering.set(false);
             Ok::<_, Infallible>(response)
         })
     });
-    let io = TokioIo::new(wire);
-    if speaks_h2 {
-        let connection = http2::Builder::new(Executor(tasks))
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(config.h2_streams_max)
-            .max_send_buf_size(64 * 1024)
-            .max_header_list_size(config.head_bytes_max)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .serve_connection(io, service);
-        let mut connection = std::pin::pin!(connection);
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(config.head_s))
+        .max_headers(100)
+        .max_buf_size(config.head_bytes_max as usize)
+        .serve_connection(TokioIo::new(wire), service);
+    let mut is_stopping = false;
+    let Left { head, order, asked } = loop {
         tokio::select! {
-            done = connection.as_mut() => done?,
-            () = unasked(&asked, Duration::from_secs(config.request_s)) => return Err("no request in time".into()),
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await?;
+            done = &mut connection => {
+                done?;
+                return Ok(None);
+            }
+            left = slot.filled() => break left,
+            () = stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
             }
         }
-        Ok(None)
-    } else {
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(config.head_s))
-            .max_headers(100)
-            .max_buf_size(config.head_bytes_max as usize)
-            .serve_connection(io, service);
-        let mut is_stopping = false;
-        let (head, order) = loop {
-            tokio::select! {
-                done = &mut connection => {
-                    done?;
-                    return Ok(None);
-                }
-                filled = slot.filled() => break filled,
-                () = stop.cancelled(), if !is_stopping => {
-                    is_stopping = true;
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
-            }
-        };
-        Ok(Some((connection.into_parts().io.into_inner().into_stream(), head, order)))
+    };
+    let parts = connection.into_parts();
+    Ok(Some(Leaving { wire: parts.io.into_inner(), head, order, asked, behind: parts.read_buf }))
+}
+
+async fn over_h2(
+    wire: Wire,
+    local: SocketAddr,
+    router: Router,
+    config: &Config,
+    tasks: Tasks,
+    stop: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let link = Link {
+        local,
+        flushes: wire.flushes(),
+        is_shared: true,
+        takes_lane: false,
+        answering: wire.answering(),
+    };
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = asked.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        seen.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(link.clone());
+        router.clone().call(request.map(Body::new))
+    });
+    let connection = http2::Builder::new(Executor(tasks))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.h2_streams_max)
+        .max_send_buf_size(64 * 1024)
+        .max_header_list_size(config.head_bytes_max)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .serve_connection(TokioIo::new(wire), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        done = connection.as_mut() => done?,
+        () = unasked(&asked, Duration::from_secs(config.request_s)) => return Err("no request in time".into()),
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await?;
+        }
     }
+    Ok(())
+}
+
+/// A request without a body, as it stands on the wire.
+fn wire_head(request: &Request<Incoming>) -> Vec<u8> {
+    let mut out = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+    write_headers(request.headers(), &mut out);
+    out.extend_from_slice(b"\r\n");
+    out
 }
 
 /// Whether a request says everything in its head, and can be answered until the connection ends.

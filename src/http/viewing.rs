@@ -52,6 +52,10 @@ pub(super) async fn events(
     let cast = found?;
     let begin = cursor.locate(&cast)?;
     if long_poll::is_wanted(&headers) {
+        if let Some(Extension(link)) = &link {
+            // Nothing is said to it for long, and who hangs up is no viewer.
+            link.answering.set(false);
+        }
         return long_poll::answer(&app, grant, cast.try_attach()?, begin, snapshot, &params).await;
     }
     let after = match begin {

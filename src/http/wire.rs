@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ pub(crate) struct Wire {
     stalled: Option<Pin<Box<Sleep>>>,
     state: Arc<watch::Sender<State>>,
     answering: Answering,
+    /// What is read once more, before the socket.
+    again: Bytes,
 }
 
 /// Whether a request is being answered whose client may have shut its side already. It is not told so: for hyper it
@@ -78,7 +81,12 @@ impl Flushes {
 impl Wire {
     pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
         let (stalled, state, answering) = (None, Arc::default(), Answering::default());
-        Self { stream, patience, stalled, state, answering }
+        Self { stream, patience, stalled, state, answering, again: Bytes::new() }
+    }
+
+    /// The same connection, on which this is read again.
+    pub(crate) fn again(self, again: Bytes) -> Self {
+        Self { again, ..self }
     }
 
     /// The socket, for somebody else.
@@ -113,6 +121,11 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.again.is_empty() {
+            let len = this.again.len().min(buf.remaining());
+            buf.put_slice(&this.again.split_to(len));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let is_end = buf.filled().len() == before;

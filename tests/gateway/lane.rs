@@ -140,23 +140,47 @@ async fn every_view_is_the_same_in_a_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_behind_a_viewer_is_not_answered_and_harms_nobody() {
+async fn a_long_poll_that_hangs_up_is_missed() {
+    let provider = Provider::with(Script::says(text("a").bytes).ends(Ending::Hang)).await;
+    let gateway = Gateway::before(&provider, Journal::Memory);
+    let id = gateway.stream("m").await;
+    gateway.has_blocks(&id, 1).await;
+    let call = Call::get(format!("/v1/streams/{id}/events?after=1")).header("accept", "application/json");
+    let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+    stream.write_all(&call.bytes(gateway.http)).await.unwrap();
+    viewers(&gateway, &id, 1).await;
+    drop(stream);
+    viewers(&gateway, &id, 0).await;
+}
+
+/// Two requests in one write: the first one's answer stays a body, so that the second one is answered behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_behind_a_viewer_is_answered_after_it() {
     let hold = Hold::new();
     let script = Script::says(text("a").bytes).wait(&hold).write(text("b").bytes).write(DONE);
     let provider = Provider::with(script).await;
     let gateway = Gateway::before(&provider, Journal::Memory);
     let id = gateway.stream("m").await;
     gateway.has_blocks(&id, 1).await;
-    let call = Call::get(format!("/v1/streams/{id}/events")).bytes(gateway.http);
+    let calls = ["events", "raw"].map(|view| {
+        Call::get(format!("/v1/streams/{id}/{view}")).header("x-test", "kept").bytes(gateway.http)
+    });
     let mut stream = TcpStream::connect(gateway.http).await.unwrap();
-    stream.write_all(&[&*call, &*call].concat()).await.unwrap();
-    let mut reply = Reply::read(stream).await.expect("an answer");
-    assert_eq!(reply.header("connection"), Some("close"));
+    stream.write_all(&calls.concat()).await.unwrap();
     viewers(&gateway, &id, 1).await;
     hold.release();
-    let (body, over) = reply.body.whole().await;
-    assert_eq!(over, Over::Clean);
-    assert!(String::from_utf8(body).unwrap().contains("event: end"));
+    let mut said = Vec::new();
+    let both = async {
+        while !said.ends_with(b"[DONE]\n\n\r\n0\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut said).await.unwrap(), 0, "closed before the second answer");
+        }
+    };
+    within("both answers", both).await;
+    let said = String::from_utf8(said).unwrap();
+    let (first, second) = (said.find("event: end").unwrap(), said.rfind("HTTP/1.1 200 OK").unwrap());
+    assert!(first < second, "{said}");
+    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 2);
+    viewers(&gateway, &id, 0).await;
 }
 
 /// Before HTTP/1.1 there are no chunks.

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
 use http::response::Parts;
+use http::{HeaderMap, header};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
@@ -65,32 +65,41 @@ impl Lane {
     }
 }
 
+/// An answer that hyper does not write.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) head: Parts,
+    pub(super) order: Order,
+    /// The request as it stood on the wire.
+    pub(super) asked: Bytes,
+}
+
 /// Where a connection's service leaves what is to happen with its socket.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Slot(Arc<Left>);
+pub(super) struct Slot(Arc<Place>);
 
 #[derive(Debug, Default)]
-struct Left {
-    filled: Mutex<Option<(Parts, Order)>>,
+struct Place {
+    filled: Mutex<Option<Left>>,
     told: Notify,
 }
 
 impl Slot {
-    pub(super) fn fill(&self, head: Parts, order: Order) {
-        *self.lock() = Some((head, order));
+    pub(super) fn fill(&self, left: Left) {
+        *self.lock() = Some(left);
         self.0.told.notify_one();
     }
 
-    pub(super) async fn filled(&self) -> (Parts, Order) {
+    pub(super) async fn filled(&self) -> Left {
         loop {
-            if let Some(filled) = self.lock().take() {
-                return filled;
+            if let Some(left) = self.lock().take() {
+                return left;
             }
             self.0.told.notified().await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Parts, Order)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Left>> {
         self.0.filled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -196,15 +205,20 @@ fn find(entries: &mut [Entry], number: u64) -> Option<&mut Entry> {
 fn headers(head: &Parts) -> Vec<u8> {
     let reason = head.status.canonical_reason().unwrap_or_default();
     let mut out = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes();
-    // The body that the response came with is not the one that it gets.
-    for (name, value) in head.headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+    write_headers(&head.headers, &mut out);
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let rest = format!("date: {now}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+/// Headers as they stand on the wire, but for the length of a body: the one that they come with is not the one that they
+/// go with.
+pub(super) fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in headers.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
-    let rest = format!("date: {now}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
-    out.extend_from_slice(rest.as_bytes());
-    out
 }
