@@ -43,6 +43,9 @@ pub mod crypto;
 pub mod dialect;
 pub(crate) mod edge;
 pub(crate) mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod journal;

@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, stderr};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::filter::Targets;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -41,13 +42,15 @@ pub fn check(config: &Config) -> Result<Targets, String> {
     })
 }
 
+/// Below info, libraries print headers, paths and bytes, where credentials are: there only what is ours may speak,
+/// whatever the configuration asks for.
+fn discreet() -> Targets {
+    Targets::new().with_default(Level::INFO).with_target("tokencast", Level::TRACE)
+}
+
 /// Begins to log to standard error; the first call of a process counts.
 pub fn init(config: &Config) -> Result<(), String> {
-    let levels = check(config)?;
-    // Below info these print headers and paths, where credentials are.
-    let quiet = ["hyper", "hyper_util", "h2", "reqwest", "rustls", "wtransport", "quinn", "quinn_proto"]
-        .map(|target| (target, tracing::Level::INFO));
-    let levels = levels.with_targets(quiet);
+    let levels = check(config)?.and(discreet());
     let pretty = match config.format {
         Format::Auto => stderr().is_terminal(),
         Format::Pretty => true,
@@ -60,4 +63,25 @@ pub fn init(config: &Config) -> Result<(), String> {
     };
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_never_tell_what_they_carry() {
+        let asked =
+            Config { level: "trace,hyper=trace,wtransport::endpoint=debug".into(), ..Config::default() };
+        let (asked, discreet) = (check(&asked).unwrap(), discreet());
+        let is_said = |target: &str, level: &Level| {
+            asked.would_enable(target, level) && discreet.would_enable(target, level)
+        };
+        for target in
+            ["hyper", "hyper::proto::h1", "h2::codec", "wtransport::endpoint", "rustls", "axum::rejection"]
+        {
+            assert!(is_said(target, &Level::INFO) && !is_said(target, &Level::DEBUG), "{target}");
+        }
+        assert!(is_said("tokencast::http::gate", &Level::TRACE));
+    }
 }

@@ -4,6 +4,8 @@
 
 #[path = "oracle/node.rs"]
 mod node;
+#[path = "oracle/sse.rs"]
+mod whatwg;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,57 +54,15 @@ fn chunked<'a>(body: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
 
 /// Where SSE blocks end, from the whole body: the rule of DESIGN §3.2, read once more.
 fn borders(body: &[u8]) -> Vec<Piece> {
-    let piece = |bytes: &[u8], complete| Piece { bytes: Bytes::copy_from_slice(bytes), complete };
-    let mut pieces = Vec::new();
-    let (mut start, mut line) = (0, 0);
-    // How the last non-empty line of this block ended.
-    let mut before: Option<&[u8]> = None;
-    while let Some(len) = body[line..].iter().position(|byte| b"\r\n".contains(byte)) {
-        let (text, rest) = body[line..].split_at(len);
-        let blank = text.is_empty() || line == 0 && text == "\u{FEFF}".as_bytes();
-        let mut end = if rest.starts_with(b"\r\n") { &rest[..2] } else { &rest[..1] };
-        if blank && before == Some(b"\r") {
-            end = &rest[..1];
-        }
-        line += len + end.len();
-        if !blank {
-            before = Some(end);
-        } else if before.take().is_some() {
-            pieces.push(piece(&body[start..line], true));
-            start = line;
-        }
-    }
-    if start < body.len() {
-        pieces.push(piece(&body[start..], false));
-    }
-    pieces
+    let piece = |(bytes, complete)| Piece { bytes: Bytes::copy_from_slice(bytes), complete };
+    whatwg::blocks(body).into_iter().map(piece).collect()
 }
 
-/// The events of a body by the letter of the WHATWG's "parsing" and "interpreting an event stream".
+/// The events of a body by the letter of the WHATWG.
 fn spec(body: &[u8]) -> Vec<Message<'static>> {
-    let text = String::from_utf8_lossy(body).replace("\r\n", "\n").replace('\r', "\n");
-    let mut lines: Vec<&str> = text.strip_prefix('\u{FEFF}').unwrap_or(&text).split('\n').collect();
-    lines.pop();
-    let mut messages = Vec::new();
-    let (mut data, mut event) = (String::new(), String::new());
-    for line in lines {
-        if line.is_empty() {
-            let name = Some(std::mem::take(&mut event)).filter(|name| !name.is_empty() && name != "message");
-            let mut data = std::mem::take(&mut data);
-            if data.pop().is_some() {
-                messages.push(Message { event: name.map(Into::into), data: data.into() });
-            }
-            continue;
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => event = value.to_owned(),
-            "data" => data = data + value + "\n",
-            _ => {}
-        }
-    }
-    messages
+    let message =
+        |(event, data): (Option<String>, String)| Message { event: event.map(Into::into), data: data.into() };
+    whatwg::events(body).into_iter().map(message).collect()
 }
 
 /// The events of each body by `eventsource-parser`, whose names are brought to our notion of none.

@@ -63,6 +63,11 @@ impl Why {
     pub fn code(self) -> Option<&'static str> {
         self.wire().1
     }
+
+    /// Whether the sentence of such an end is the provider's, who may repeat what was asked.
+    pub fn quotes_the_provider(self) -> bool {
+        matches!(self, Why::UpstreamStatus | Why::UpstreamError | Why::NotAStream)
+    }
 }
 
 /// How a producer ends its cast: why, and a sentence for a person.

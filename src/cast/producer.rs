@@ -108,7 +108,8 @@ impl Producer {
         let (reason, code) = end.why.wire();
         telemetry::stream_ended(&self.cast.0.about.provider, end.why);
         self.spend(&end);
-        info!(reason, code, said = end.message, blocks = end.blocks, bytes = end.bytes, "stream ended");
+        let said = end.message.as_deref().filter(|_| !end.why.quotes_the_provider());
+        info!(reason, code, said, blocks = end.blocks, bytes = end.bytes, "stream ended");
         let expires = Instant::now() + self.cast.about().ttl();
         let mut kept = self.cast.lock();
         kept.log.finish(end.clone());

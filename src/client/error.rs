@@ -21,7 +21,7 @@ pub enum Error {
 
 /// Why a connection gives nothing more.
 #[derive(Debug)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     /// Coming back may help; at the earliest after so long.
     Cut(String, Option<Duration>),
     GiveUp(Error),

@@ -9,18 +9,18 @@
 mod ask;
 mod backoff;
 mod contract;
-mod error;
+pub(crate) mod error;
 mod fold;
 mod follow;
 mod item;
-mod record;
+pub(crate) mod record;
 mod session;
 mod sse;
 mod target;
 #[cfg(test)]
 mod tests;
 mod way;
-mod wire;
+pub(crate) mod wire;
 
 pub use self::contract::Violation;
 pub use self::error::Error;

@@ -15,18 +15,18 @@ const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Reads one stream of records.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     arrived: BytesMut,
     ready: VecDeque<Message>,
 }
 
 impl Records {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.arrived.extend_from_slice(bytes);
     }
 
     /// The next message among the bytes that were pushed.
-    pub(super) fn next(&mut self) -> Result<Option<Message>, Lost> {
+    pub(crate) fn next(&mut self) -> Result<Option<Message>, Lost> {
         while self.ready.is_empty() {
             let Some(record) = self.record()? else { return Ok(None) };
             self.read(record)?;

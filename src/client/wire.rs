@@ -23,28 +23,28 @@ const LINES_MAX: usize = 64;
 
 /// One SSE block with data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) name: String,
-    pub(super) id: Option<Seq>,
-    pub(super) data: String,
-    pub(super) retry: Option<Duration>,
+pub(crate) struct Message {
+    pub(crate) name: String,
+    pub(crate) id: Option<Seq>,
+    pub(crate) data: String,
+    pub(crate) retry: Option<Duration>,
 }
 
 /// Bytes that no gateway of ours sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not our wire: {0}")]
-pub(super) struct Malformed(&'static str);
+pub(crate) struct Malformed(&'static str);
 
 /// Reads one body.
 #[derive(Debug)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     splitter: Splitter,
     pieces: Vec<Piece>,
     blocks: VecDeque<Piece>,
 }
 
 impl Parser {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             splitter: Splitter::new(Framing::Sse, EVENT_BYTES_MAX),
             pieces: Vec::new(),
@@ -52,14 +52,14 @@ impl Parser {
         }
     }
 
-    pub(super) fn push(&mut self, chunk: Bytes) -> Result<(), Malformed> {
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<(), Malformed> {
         let cut = self.splitter.push(chunk, &mut self.pieces);
         self.blocks.extend(self.pieces.drain(..));
         cut.map_err(|_| Malformed("an event is too large"))
     }
 
     /// The next message among the bytes that were pushed.
-    pub(super) fn next(&mut self) -> Result<Option<Message>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<Message>, Malformed> {
         while let Some(block) = self.blocks.pop_front() {
             if let Some(message) = message(&block.bytes)? {
                 return Ok(Some(message));

@@ -12,8 +12,27 @@ pub struct Problems(pub(super) Vec<String>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&without_keys(&self.0.join("\n")))
     }
+}
+
+/// The text without what could be a key in the wrong place: a long run of letters and digits in which both are.
+fn without_keys(text: &str) -> String {
+    const LEN: usize = 20;
+    const SHOWN: usize = 4;
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let mut out = String::with_capacity(text.len());
+    for run in text.split_inclusive(|c| !is_inside(c)) {
+        let word = run.trim_end_matches(|c| !is_inside(c));
+        let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+        let is_key = word.len() >= LEN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+        if is_key {
+            out.extend([&word[..SHOWN], "…", &run[word.len()..]]);
+        } else {
+            out.push_str(run);
+        }
+    }
+    out
 }
 
 impl std::error::Error for Problems {}

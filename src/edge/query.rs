@@ -1,15 +1,22 @@
 //! Query parameters, each given at most once.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use url::form_urlencoded;
 
 use super::refusal::Refusal;
 
-/// The query of a URL.
-#[derive(Debug, Default)]
+/// The query of a URL, which is never shown: there may be a ticket in it.
+#[derive(Default)]
 pub(crate) struct Query(String);
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Query")
+    }
+}
 
 impl Query {
     /// What stands behind the `?`.

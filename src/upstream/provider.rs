@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ use crate::cast::coalesce;
 use crate::cast::hub::order::{Ask, AskError, CREDENTIALS, Launch, Offer, Origin};
 use crate::dialect::{Family, splice};
 use crate::tasks::Tasks;
+
+/// What is shorter stands in for a key where a server wants none, and may be a word of its answers.
+const KEY_BYTES_MIN: usize = 16;
 
 /// `[[providers]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,6 +310,11 @@ impl Call {
     /// The keys that this call was made with.
     pub(super) fn secrets(&self) -> Vec<&str> {
         secrets(&self.headers)
+    }
+
+    /// Those of them that no answer has by chance.
+    pub(super) fn keys(&self) -> Vec<Finder<'_>> {
+        self.secrets().into_iter().filter(|key| key.len() >= KEY_BYTES_MIN).map(Finder::new).collect()
     }
 
     /// The text without them.

@@ -196,18 +196,18 @@ impl Registry {
                 }
             }
             if !refusal.is_empty() {
-                yield Ok(scrubbed(refusal, &secrets).into());
+                let scrub = |text, secret: &String| scrubbed(text, secret.as_bytes());
+                yield Ok(secrets.iter().fold(refusal, scrub).into());
             }
         };
         Ok(Answer { status: status.as_u16(), headers, body: Box::pin(body) })
     }
 }
 
-fn scrubbed(mut text: Vec<u8>, secrets: &[String]) -> Vec<u8> {
-    for secret in secrets {
-        while let Some(at) = memmem::find(&text, secret.as_bytes()) {
-            text.splice(at..at + secret.len(), *b"[redacted]");
-        }
+/// The text without a secret.
+pub(super) fn scrubbed(mut text: Vec<u8>, secret: &[u8]) -> Vec<u8> {
+    while let Some(at) = memmem::find(&text, secret) {
+        text.splice(at..at + secret.len(), *b"[redacted]");
     }
     text
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::feed::{Closed, Sender};
 use super::provider::Call;
-use super::proxy::handed_on;
+use super::proxy::{handed_on, scrubbed};
 use super::split::{Piece, Splitter, is_comment};
 use crate::cast::Cast;
 use crate::cast::block::Block;
@@ -37,6 +38,8 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 /// Reads one answer and feeds its blocks to the appender.
 pub(super) struct Reader<'a> {
     call: &'a Call,
+    /// What must not come back from the provider.
+    keys: Vec<Finder<'a>>,
     limits: &'a Limits,
     cast: &'a Cast,
     feed: Sender,
@@ -58,6 +61,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(call: &'a Call, limits: &'a Limits, cast: &'a Cast, feed: Sender) -> Self {
         Self {
             call,
+            keys: call.keys(),
             limits,
             cast,
             feed,
@@ -244,7 +248,13 @@ impl<'a> Reader<'a> {
     }
 
     async fn feed_pieces(&mut self) -> Result<(), Stop> {
-        while let Some(piece) = self.pieces.front() {
+        while let Some(piece) = self.pieces.front_mut() {
+            // Everybody who may watch will have it, and so will the disk.
+            for key in &self.keys {
+                if key.find(&piece.bytes).is_some() {
+                    piece.bytes = scrubbed(piece.bytes.to_vec(), key.needle()).into();
+                }
+            }
             let bytes = self.bytes + piece.bytes.len() as u64;
             let max = self.limits.stream_bytes_max;
             if bytes > max {

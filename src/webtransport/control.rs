@@ -9,14 +9,15 @@ use crate::cast::block::Seq;
 use crate::view::msgpack::{framed, value};
 
 /// The longest message that a client may send.
-pub(super) const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// How deep a message may nest.
 const DEPTH_MAX: usize = 32;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(any(test, fuzzing), derive(Serialize))]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Request {
+pub(crate) enum Request {
     Hello { version: u32 },
     Subscribe(Subscribe),
     Unsubscribe { subscription: u64 },
@@ -26,20 +27,21 @@ pub(super) enum Request {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Subscribe {
-    pub(super) subscription: u64,
-    pub(super) stream: String,
-    pub(super) after: Option<Seq>,
-    pub(super) from: Option<String>,
-    pub(super) snapshot: Option<bool>,
-    pub(super) heartbeat_ms: Option<u64>,
-    pub(super) ticket: Option<String>,
+#[cfg_attr(any(test, fuzzing), derive(Serialize))]
+pub(crate) struct Subscribe {
+    pub(crate) subscription: u64,
+    pub(crate) stream: String,
+    pub(crate) after: Option<Seq>,
+    pub(crate) from: Option<String>,
+    pub(crate) snapshot: Option<bool>,
+    pub(crate) heartbeat_ms: Option<u64>,
+    pub(crate) ticket: Option<String>,
 }
 
 /// What the gateway says.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Reply<'a> {
+pub(crate) enum Reply<'a> {
     Welcome {
         version: u32,
         subscriptions_max: usize,
@@ -71,14 +73,14 @@ pub(super) enum Reply<'a> {
 }
 
 impl Reply<'_> {
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         framed(out, |out| value(out, self));
     }
 }
 
 /// What is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadMessage {
+pub(crate) enum BadMessage {
     #[error("a message has 1 to {MESSAGE_BYTES_MAX} bytes: this one says {0}")]
     Length(u32),
     #[error("{0}: write a MessagePack map with a `type` and the members of docs/protocol.md")]
@@ -90,7 +92,7 @@ pub(super) enum BadMessage {
 }
 
 impl BadMessage {
-    pub(super) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Length(_) => "message_too_large",
             Self::Invalid(_) | Self::Cut => "invalid_message",
@@ -100,7 +102,7 @@ impl BadMessage {
 }
 
 /// Takes the next message out of what has arrived, if it is whole.
-pub(super) fn take(arrived: &mut BytesMut) -> Option<Result<Request, BadMessage>> {
+pub(crate) fn take(arrived: &mut BytesMut) -> Option<Result<Request, BadMessage>> {
     let len = u32::from_be_bytes(*arrived.first_chunk()?);
     let size = len as usize;
     if size == 0 || size > MESSAGE_BYTES_MAX {

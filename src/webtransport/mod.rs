@@ -10,7 +10,7 @@
 mod answers;
 mod certificate;
 mod codes;
-mod control;
+pub(crate) mod control;
 mod endpoint;
 mod gap;
 mod handshake;

@@ -16,10 +16,10 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024 * 1024;
 const PREFIX: usize = 12;
 
 /// As much of a SHA-256 as is kept beside the data.
-pub(super) const SUM: usize = 16;
+pub(crate) const SUM: usize = 16;
 
 /// Appends one frame of a stream to a journal row.
-pub(super) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {
+pub(crate) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {
     let start = row.len();
     row.extend_from_slice(&[0; PREFIX]);
     rmp_serde::encode::write(row, frame).expect("plain data is MessagePack");
@@ -29,7 +29,7 @@ pub(super) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {
 }
 
 /// Which stream's frame begins at an offset of a journal row, and where it ends.
-pub(super) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), StorageError> {
+pub(crate) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), StorageError> {
     let prefix = row.get(offset..).and_then(|rest| rest.first_chunk::<PREFIX>());
     let Some([a, b, c, d, e, f, g, h, len @ ..]) = prefix else { return Err(damaged("a row is cut")) };
     let end = offset + PREFIX + u32::from_le_bytes(*len) as usize;
@@ -40,13 +40,13 @@ pub(super) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), Storag
 }
 
 /// The frame at an offset of a journal row.
-pub(super) fn at(row: &[u8], offset: usize) -> Result<Frame, StorageError> {
+pub(crate) fn at(row: &[u8], offset: usize) -> Result<Frame, StorageError> {
     let (_, end) = owner(row, offset)?;
     rmp_serde::from_slice(&row[offset + PREFIX..end]).map_err(damaged)
 }
 
 /// Overwrites a stream's frames in a journal row. What others have there stays where it is.
-pub(super) fn erase(row: &mut [u8], stream: Number) -> Result<bool, StorageError> {
+pub(crate) fn erase(row: &mut [u8], stream: Number) -> Result<bool, StorageError> {
     let (mut offset, mut erased) = (0, false);
     while offset < row.len() {
         let (owner, end) = owner(row, offset)?;
@@ -61,7 +61,7 @@ pub(super) fn erase(row: &mut [u8], stream: Number) -> Result<bool, StorageError
 }
 
 /// A run of frames of one stream, compressed.
-pub(super) fn chunk(frames: &[Frame]) -> Vec<u8> {
+pub(crate) fn chunk(frames: &[Frame]) -> Vec<u8> {
     let mut plain = Vec::new();
     for frame in frames {
         rmp_serde::encode::write(&mut plain, frame).expect("plain data is MessagePack");
@@ -70,17 +70,17 @@ pub(super) fn chunk(frames: &[Frame]) -> Vec<u8> {
 }
 
 /// What a row or a chunk is checked by when it is read.
-pub(super) fn sum(data: &[u8]) -> [u8; SUM] {
+pub(crate) fn sum(data: &[u8]) -> [u8; SUM] {
     let whole = sha256(data);
     whole.first_chunk().copied().expect("it is shorter")
 }
 
-pub(super) fn check(wanted: &[u8], data: &[u8]) -> Result<(), StorageError> {
+pub(crate) fn check(wanted: &[u8], data: &[u8]) -> Result<(), StorageError> {
     if sum(data) == wanted { Ok(()) } else { Err(damaged("what stands there is not what was written")) }
 }
 
 /// The frames of a chunk.
-pub(super) fn frames(chunk: &[u8]) -> Result<Vec<Frame>, StorageError> {
+pub(crate) fn frames(chunk: &[u8]) -> Result<Vec<Frame>, StorageError> {
     let (size, _) = lz4_flex::block::uncompressed_size(chunk).map_err(damaged)?;
     if size > CHUNK_BYTES_MAX {
         return Err(damaged("a chunk is too large"));
@@ -93,11 +93,11 @@ pub(super) fn frames(chunk: &[u8]) -> Result<Vec<Frame>, StorageError> {
     Ok(frames)
 }
 
-pub(super) fn ended(ended: &Ended) -> Vec<u8> {
+pub(crate) fn ended(ended: &Ended) -> Vec<u8> {
     rmp_serde::to_vec_named(ended).expect("plain data is MessagePack")
 }
 
-pub(super) fn read_ended(bytes: &[u8]) -> Result<Ended, StorageError> {
+pub(crate) fn read_ended(bytes: &[u8]) -> Result<Ended, StorageError> {
     rmp_serde::from_slice(bytes).map_err(damaged)
 }
 

@@ -5,7 +5,7 @@
 //! change in one transaction.
 
 pub mod backup;
-mod codec;
+pub(crate) mod codec;
 mod debts;
 pub mod export;
 mod group;
