@@ -62,9 +62,9 @@ pub(crate) struct Preset {
     /// How often each connection is cut, on average, at a random byte.
     #[serde(default)]
     pub(crate) cuts: f64,
-    /// Kill the gateway so long after the beginning.
+    /// Kill the gateway so long after the beginning; 0 is never.
     #[serde(default)]
-    pub(crate) kill_at_s: Option<f64>,
+    pub(crate) kill_at_s: f64,
     /// And start it again so much later.
     #[serde(default = "defaults::down_s")]
     pub(crate) down_s: f64,
@@ -170,7 +170,7 @@ impl Preset {
         }
         self.spread_s = self.spread_s.min(seconds / 4.0);
         // A restart that comes behind the end would be none.
-        self.kill_at_s = self.kill_at_s.map(|at| at.min(seconds / 2.0));
+        self.kill_at_s = self.kill_at_s.min(seconds / 2.0);
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Preset {
             ("silent", self.silent, 1.0),
             ("spread_s", self.spread_s, 3600.0),
             ("cuts", self.cuts, 1000.0),
-            ("kill_at_s", self.kill_at_s.unwrap_or(0.0), 3600.0),
+            ("kill_at_s", self.kill_at_s, 3600.0),
             ("down_s", self.down_s, 20.0),
         ];
         for (name, value, most) in parts {
@@ -204,7 +204,7 @@ impl Preset {
                 return Err(format!("{name} is {value}, and must be from 0 to {most}"));
             }
         }
-        if self.kill_at_s.is_some() && self.journal == Journal::Memory {
+        if self.kills() && self.journal == Journal::Memory {
             return Err(
                 "kill_at_s needs a journal that outlives the gateway: set journal to \"commit\"".into()
             );
@@ -216,6 +216,11 @@ impl Preset {
             );
         }
         Ok(())
+    }
+
+    /// Whether streams are interrupted and connections break.
+    pub(crate) fn kills(&self) -> bool {
+        self.kill_at_s > 0.0
     }
 
     pub(crate) fn all_viewers(&self) -> u64 {

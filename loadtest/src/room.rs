@@ -61,7 +61,7 @@ impl Options {
             late_within_s: self.attach.filter(|attach| *attach > 0.0),
             silent: 0.0,
             cuts: if self.cut { 3.0 } else { 0.0 },
-            kill_at_s: None,
+            kill_at_s: 0.0,
             down_s: 0.0,
             journal: Journal::Memory,
             seed: self.seed,

@@ -74,6 +74,8 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     /// Connections that broke off, by intent or by a restart, and were taken up again.
     pub(crate) resumes: u64,
+    /// Connections and handshakes that failed, and were tried again.
+    pub(crate) unopened: u64,
     /// When the last token came, by [`crate::clock`].
     pub(crate) last_ns: u64,
     /// From the moment in which a token was due to its viewer; of tokens that were not there when the viewer came.
@@ -94,6 +96,7 @@ impl Tally {
         self.tokens += other.tokens;
         self.bytes += other.bytes;
         self.resumes += other.resumes;
+        self.unopened += other.unopened;
         self.last_ns = self.last_ns.max(other.last_ns);
         self.latency.merge(&other.latency);
         self.since_sent.merge(&other.since_sent);

@@ -1,6 +1,6 @@
 //! Medians of all turns at one point, as a table in Markdown, as figures, and for charts.
 
-use super::Turn;
+use super::turn::Turn;
 use crate::report::{Report, median, rounded};
 
 const FLOOR: &str = "floor";

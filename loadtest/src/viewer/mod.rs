@@ -57,6 +57,8 @@ pub(crate) struct Seat {
 /// Why a connection is over, if not by the end of the stream.
 enum Wrong {
     Violation(String),
+    /// There was no connection yet: whoever comes again may get one.
+    Unopened(io::Error),
     Io(io::Error),
 }
 
@@ -93,10 +95,11 @@ pub(crate) async fn watch(crowd: &Crowd, seat: Seat) -> Result<(), String> {
     if job.wire == Wire::Tokens {
         return tokens::connection(&mut viewing).await.map_err(|wrong| match wrong {
             Wrong::Violation(what) => format!("{of}: {what}"),
-            Wrong::Io(error) => format!("{of}: the connection broke: {error}"),
+            Wrong::Unopened(error) | Wrong::Io(error) => format!("{of}: the connection broke: {error}"),
         });
     }
-    let mut fruitful = Instant::now();
+    // Since when nothing new has come, over all attempts.
+    let mut fruitless: Option<Instant> = None;
     loop {
         let before = viewing.checker.cursor();
         viewing.checker.connect();
@@ -109,6 +112,15 @@ pub(crate) async fn watch(crowd: &Crowd, seat: Seat) -> Result<(), String> {
         match result {
             Ok(()) => {}
             Err(Wrong::Violation(what)) => return Err(told(&what)),
+            Err(Wrong::Unopened(error)) => {
+                if fruitless.get_or_insert_with(Instant::now).elapsed() > FRUITLESS_MAX {
+                    return Err(told(&format!("there is no connection to be had: {error}")));
+                }
+                viewing.connections -= 1;
+                crowd.count(|counts| counts.tally.unopened += 1);
+                pause().await;
+                continue;
+            }
             Err(Wrong::Io(_)) if job.interruptible => {}
             Err(Wrong::Io(error)) => return Err(told(&format!("the connection broke: {error}"))),
         }
@@ -116,19 +128,24 @@ pub(crate) async fn watch(crowd: &Crowd, seat: Seat) -> Result<(), String> {
             return Ok(());
         }
         if viewing.checker.cursor() > before {
-            fruitful = Instant::now();
-        } else if let Some(max) = &mut viewing.seat.cut_bytes_max {
+            fruitless = None;
+        } else {
+            if fruitless.get_or_insert_with(Instant::now).elapsed() > FRUITLESS_MAX {
+                return Err(told("connections bring nothing new"));
+            }
             // One event may be larger than that: then nobody could ever come past it.
-            *max = max.saturating_add(*max / 4 + 100);
-        }
-        if fruitful.elapsed() > FRUITLESS_MAX {
-            return Err(told("connections bring nothing new"));
+            viewing.seat.cut_bytes_max =
+                viewing.seat.cut_bytes_max.map(|max| max.saturating_add(max / 4 + 100));
         }
         viewing.lost_ns.get_or_insert_with(now_ns);
         viewing.heard_ns = None;
         crowd.count(|counts| counts.tally.resumes += 1);
-        sleep(Duration::from_millis(fastrand::u64(..PAUSE_MS_MAX))).await;
+        pause().await;
     }
+}
+
+async fn pause() {
+    sleep(Duration::from_millis(fastrand::u64(..PAUSE_MS_MAX))).await;
 }
 
 /// A viewer at work.

@@ -23,13 +23,17 @@ pub(super) async fn connection(viewing: &mut Viewing<'_>) -> Result<(), Wrong> {
             header.split_once(": ").ok_or_else(|| format!("this is no header: {header:?}"))?;
         options = options.add_header(name, value);
     }
+    let permit = viewing.crowd.may_open().await;
     let opening = async {
-        let _permit = viewing.crowd.may_open().await;
         let connection = endpoint.connect(options.build()).await.map_err(io::Error::other)?;
         let stream = connection.accept_uni().await.map_err(io::Error::other)?;
         Ok::<_, io::Error>((connection, stream))
     };
-    let (connection, mut stream) = timeout(WITHIN, opening).await.map_err(io::Error::from)??;
+    let (connection, mut stream) = timeout(WITHIN, opening)
+        .await
+        .map_err(|elapsed| Wrong::Unopened(elapsed.into()))?
+        .map_err(Wrong::Unopened)?;
+    drop(permit);
     let _connected = viewing.crowd.connected(&viewing.seat);
     let mut budget = viewing.budget();
     let (mut chunk, mut arrived) = (vec![0; READ_BYTES], Vec::new());

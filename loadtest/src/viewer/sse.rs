@@ -13,7 +13,8 @@ pub(super) async fn connection(viewing: &mut Viewing<'_>) -> Result<(), Wrong> {
     let job = viewing.crowd.job();
     let mut connection = {
         let _permit = viewing.crowd.may_open().await;
-        let mut connection = Connection::open_from(viewing.seat.source, job.addr).await?;
+        let mut connection =
+            Connection::open_from(viewing.seat.source, job.addr).await.map_err(Wrong::Unopened)?;
         connection.budget = viewing.budget();
         let mut headers = job.headers.clone();
         if viewing.checker.cursor() > 0 {

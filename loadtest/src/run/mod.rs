@@ -1,22 +1,29 @@
 //! A preset at work: streams that wait, viewers that come, one release of all, and what must be true afterwards.
 
+mod figures;
+mod proof;
+mod sample;
+mod server;
+
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+pub(crate) use self::sample::Sample;
+pub(crate) use self::server::Against;
+use self::server::Server;
 use crate::clock::now_ns;
-use crate::crowd::{self, Job, MOMENT, Watched};
+use crate::crowd::{Job, MOMENT, Watched};
 use crate::fleet::Fleet;
 use crate::gateway::{Gateway, address};
-use crate::hex::hex;
 use crate::http::Connection;
 use crate::limits::{Layout, Wanted};
-use crate::machine::{self, Tree};
+use crate::machine;
 use crate::preset::{Preset, Transport};
 use crate::progress::Progress;
 use crate::provider::Provider;
@@ -35,43 +42,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 const LEAD: Duration = Duration::from_millis(200);
 const STARTING_MAX: usize = 32;
 
-/// Which gateway.
-#[derive(Debug, Args)]
-pub(crate) struct Against {
-    /// A gateway that runs already, with a provider called `load` at --provider-listen
-    #[arg(long, value_name = "URL")]
-    against: Option<String>,
-    /// Where that gateway finds the provider
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9199")]
-    provider_listen: SocketAddr,
-    /// Key of that gateway
-    #[arg(long)]
-    key: Option<String>,
-    /// Its process, if it is on this machine, to measure CPU and memory
-    #[arg(long, value_name = "PID")]
-    pid: Option<u32>,
-}
-
-impl Default for Against {
-    /// One of our own.
-    fn default() -> Self {
-        let provider_listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { against: None, provider_listen, key: None, pid: None }
-    }
-}
-
-/// One moment of the run, with what the system says.
-#[derive(Debug)]
-pub(crate) struct Sample {
-    /// Since the beginning.
-    pub(crate) at_s: f64,
-    pub(crate) moment: Moment,
-    /// Since the beginning.
-    pub(crate) cpu: Duration,
-    pub(crate) memory_kib: u64,
-    pub(crate) tcp_kib: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) report: Report,
@@ -83,45 +53,13 @@ pub(crate) struct Outcome {
     pub(crate) memory_kib: (u64, u64),
 }
 
-/// The process under test, if it can be measured; its CPU goes on counting through a restart.
-struct Server {
-    own: Option<Gateway>,
-    pid: Option<u32>,
-    before: Duration,
-}
-
-impl Server {
-    fn tree(&self) -> Option<Tree> {
-        self.own.as_ref().map(Gateway::tree).or(self.pid.map(|pid| Tree::of([pid])))
-    }
-
-    fn cpu(&self) -> Duration {
-        self.before + self.tree().map(|tree| tree.cpu()).unwrap_or_default()
-    }
-
-    fn memory(&self) -> machine::Memory {
-        self.tree().map(|tree| tree.memory()).unwrap_or_default()
-    }
-
-    async fn restart(&mut self, down: Duration) -> Result<Duration, Fault> {
-        let gateway =
-            self.own.as_mut().ok_or("only a gateway of our own can be killed: leave out --against")?;
-        self.before += gateway.tree().cpu();
-        gateway.kill().await?;
-        sleep(down).await;
-        let began = now_ns();
-        gateway.start_again().await?;
-        Ok(Duration::from_nanos(now_ns() - began))
-    }
-}
-
 pub(crate) async fn run(
     name: &str,
     preset: &Preset,
     against: &Against,
     common: &Common,
 ) -> Result<Outcome, Fault> {
-    if preset.kill_at_s.is_some() && against.against.is_some() {
+    if preset.kills() && against.against.is_some() {
         return Err("this preset kills the gateway: leave out --against, or say --set kill_at_s=0".into());
     }
     let layout = wanted(preset, against).check()?;
@@ -204,7 +142,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// All streams, which say nothing yet.
     async fn start_streams(&self) -> Result<Vec<Watched>, Fault> {
-        let may_start = std::sync::Arc::new(Semaphore::new(STARTING_MAX));
+        let may_start = Arc::new(Semaphore::new(STARTING_MAX));
         let mut starting: JoinSet<Result<(), String>> = JoinSet::new();
         let mut watched = Vec::new();
         for stream in 0..u32::try_from(self.preset.streams)? {
@@ -257,7 +195,7 @@ impl Run<'_> {
             late_within: preset.late_within_s.map(Duration::from_secs_f64),
             silent: preset.silent,
             cuts: preset.cuts,
-            interruptible: preset.kill_at_s.is_some(),
+            interruptible: preset.kills(),
             seed: preset.seed,
             within: Duration::from_secs_f64(preset.seconds().max(preset.late_within_s.unwrap_or(0.0)))
                 + GRACE,
@@ -286,7 +224,7 @@ impl Run<'_> {
         let cpu = self.server.cpu();
         let mut tick = interval(MOMENT);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut kill = self.preset.kill_at_s.filter(|at| *at > 0.0).map(|at| begin + (at * 1e9) as u64);
+        let mut kill = self.preset.kills().then(|| begin + (self.preset.kill_at_s * 1e9) as u64);
         while !fleet.is_done() {
             tokio::select! {
                 heard = fleet.hear() => heard?,
@@ -334,125 +272,6 @@ impl Run<'_> {
         json_line(self.common, || sample.json());
         self.samples.push(sample);
     }
-
-    /// Adds up what the children say, and compares it with what the provider has said.
-    fn conclude(&mut self, watched: &[Watched], fleet: &Fleet) -> Tally {
-        let mut tally = Tally::default();
-        for done in &fleet.done {
-            tally.merge(&done.tally);
-            self.report.violations(done.violations, done.told.iter().cloned());
-        }
-        for Watched { target, script } in watched {
-            let mut ends =
-                fleet.done.iter().flat_map(|done| &done.ends).filter(|(of, _)| *of == script.stream);
-            let Some((_, end)) = ends.next() else { continue };
-            if let Some((_, other)) = ends.find(|(_, other)| other != end) {
-                self.report.violation(format!("{target}: viewers saw two ends: {end}, and {other}"));
-            }
-            let (answer, calls) = self.provider.said(|said| {
-                (
-                    said.answers.get(&script.stream).cloned(),
-                    said.calls.get(&script.stream).copied().unwrap_or(0),
-                )
-            });
-            if let (true, Some((bytes, hash))) = (end.starts_with("completed"), answer) {
-                let wanted = crowd::said("completed", script.blocks(), bytes, &hash);
-                if *end != wanted {
-                    self.report
-                        .violation(format!("{target}: the provider said {wanted}, and viewers got {end}"));
-                }
-            }
-            if calls > 1 {
-                self.report.violation(format!("{target}: the provider was called {calls} times"));
-            }
-        }
-        tally
-    }
-
-    fn figures(&mut self, tally: &Tally, before: (Duration, Duration), viewers_cpu: Duration) {
-        let report = &mut self.report;
-        let wall = tally.last_ns.saturating_sub(self.begin_ns) as f64 / 1e9;
-        let late = self.provider.said(|said| said.late.clone());
-        report.note("streams", self.preset.streams, "");
-        report.note("viewers", self.preset.all_viewers(), "");
-        report.note("deliveries (events)", tally.events, "");
-        report.note("tokens delivered", tally.tokens, "");
-        report.note("bytes", tally.bytes, "");
-        report.note("resumes", tally.resumes, "");
-        report.note("wall", rounded(wall), "s");
-        report.note("deliveries per second", rounded(tally.events as f64 / wall), "");
-        report.note_times("latency, token due → viewer,", &tally.latency);
-        report.note_times("latency, token sent → viewer,", &tally.since_sent);
-        report.note_times("first token, due → viewer,", &tally.first_token);
-        report.note_times("late join, connect → caught up,", &tally.late_join);
-        report.note_times("recovery, lost → next event,", &tally.recovery);
-        report.note_times("provider behind its schedule,", &late);
-        if self.server.tree().is_some() {
-            let cpu = self.server.cpu().saturating_sub(before.1);
-            let memory = self.server.memory();
-            let each = |kib: u64| rounded(kib as f64 / self.preset.all_viewers() as f64);
-            report.note("gateway CPU, viewers' connecting included", rounded(cpu.as_secs_f64()), "s");
-            let delivering = self.samples.last().map_or(Duration::ZERO, |sample| sample.cpu);
-            let per_delivery = |cpu: Duration| rounded(cpu.as_secs_f64() * 1e6 / tally.events as f64);
-            report.note("gateway CPU per delivery", per_delivery(delivering), "µs");
-            let (before, ready) = self.memory_kib;
-            report.note("gateway memory before viewers", before, "KiB");
-            report.note("gateway memory per viewer that waits", each(ready.saturating_sub(before)), "KiB");
-            report.note("gateway memory after", memory.now_kib, "KiB");
-            report.note("gateway memory peak", memory.peak_kib, "KiB");
-            report.note(
-                "gateway memory per viewer, log included",
-                each(memory.peak_kib.saturating_sub(before)),
-                "KiB",
-            );
-            let tcp = self.samples.iter().map(|sample| sample.tcp_kib).max().unwrap_or(0);
-            report.note("TCP buffers of both sides, peak", tcp, "KiB");
-        }
-        if let Some(gateway) = &self.server.own {
-            let complaints = gateway.complaints();
-            report.note("gateway log lines above info", complaints.len(), "");
-            complaints.iter().for_each(say);
-            report.note("gateway", gateway.binary.display().to_string(), "");
-        }
-        let own = machine::own_cpu() - before.0;
-        report.note("provider CPU", rounded(own.as_secs_f64()), "s");
-        report.note("viewers' CPU", rounded(viewers_cpu.as_secs_f64()), "s");
-    }
-
-    /// What must be true of every stream when all viewers are gone.
-    async fn afterwards(&mut self, watched: &[Watched]) -> Result<(), Fault> {
-        let mut connection = Connection::open(self.addr).await?;
-        for Watched { target, script } in watched {
-            let (_, state) = connection.ask("GET", target, &self.headers, "").await?;
-            let state: Value = serde_json::from_slice(&state)?;
-            let blocks = state["blocks"].as_u64().unwrap_or(0);
-            let over = format!("{target}/events?after={}", blocks + 1);
-            let (status, _) = connection.ask("GET", &over, &self.headers, "").await?;
-            if status != 204 {
-                self.report.violation(format!("{over} answers {status} and not 204"));
-            }
-            let answer = self.provider.said(|said| said.answers.get(&script.stream).cloned());
-            let Some((bytes, hash)) = answer.filter(|_| state["status"] == "completed") else {
-                if self.preset.kill_at_s.is_none() {
-                    self.report.violation(format!("{target} has not completed: {}", state["end"]));
-                }
-                continue;
-            };
-            if state["hash"] != hash.as_str() || state["bytes"] != bytes || blocks != script.blocks() {
-                self.report
-                    .violation(format!("{target} is not what the provider said: {bytes} bytes, {hash}"));
-            }
-            let (status, raw) = connection.ask("GET", &format!("{target}/raw"), &self.headers, "").await?;
-            let sum = hex(ring::digest::digest(&ring::digest::SHA256, &raw).as_ref());
-            if status != 200 || sum != hash {
-                self.report.violation(format!(
-                    "{target}/raw is not what the provider said ({status}, {} bytes)",
-                    raw.len()
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 fn script(preset: &Preset, stream: u32) -> Script {
@@ -465,21 +284,5 @@ fn script(preset: &Preset, stream: u32) -> Script {
         jitter: preset.jitter,
         burst: preset.burst,
         begin_us: (begin * 1e6) as u64,
-    }
-}
-
-impl Sample {
-    fn json(&self) -> Value {
-        let Moment { events, tokens, bytes, connected, finished, violations, latency, silence_ms } =
-            &self.moment;
-        let ms = |quantile| latency.quantile_ms(quantile).map(rounded);
-        json!({
-            "kind": "moment", "at_s": rounded(self.at_s),
-            "events": events, "tokens": tokens, "bytes": bytes,
-            "connected": connected, "finished": finished, "violations": violations,
-            "latency_ms": { "p50": ms(0.5), "p99": ms(0.99), "max": ms(1.0) },
-            "silence_ms": rounded(*silence_ms),
-            "cpu_s": rounded(self.cpu.as_secs_f64()), "memory_kib": self.memory_kib, "tcp_kib": self.tcp_kib,
-        })
     }
 }

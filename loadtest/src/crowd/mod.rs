@@ -2,24 +2,24 @@
 //! tells what it sees on standard output, as lines of JSON. One process has one thread and a limited number of open
 //! files: large crowds are several of these.
 
-use std::collections::HashMap;
+mod counts;
+mod job;
+
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 use wtransport::Endpoint;
 use wtransport::endpoint::endpoint_side::Client;
 
-use crate::script::Script;
-use crate::tally::{Moment, Tally, Times};
-use crate::token::Token;
-use crate::viewer::check::End;
+use self::counts::Counts;
+pub(crate) use self::counts::said;
+pub(crate) use self::job::{Done, Job, Line, Watched};
 use crate::viewer::{self, Seat, Wire};
 use crate::{Fault, clock, webtransport};
 
@@ -28,67 +28,8 @@ const OPENING_MAX: usize = 64;
 /// UDP sockets that sessions share: one alone loses packets.
 const SOCKETS: u64 = 8;
 pub(crate) const MOMENT: Duration = Duration::from_millis(500);
-/// Violations that are told one by one; all are counted.
-const TOLD_MAX: usize = 100;
 /// Bytes of one event on the native wire beside its text, roughly.
 const EVENT_BYTES: usize = 50;
-
-/// What a child has to do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Job {
-    pub(crate) wire: Wire,
-    pub(crate) addr: SocketAddr,
-    /// Where WebTransport is.
-    pub(crate) place: Option<webtransport::Place>,
-    /// Further headers of every request, each with its line end.
-    pub(crate) headers: String,
-    pub(crate) streams: Vec<Watched>,
-    /// Of each stream, over all children.
-    pub(crate) viewers: u64,
-    /// This child has every `of`th viewer.
-    pub(crate) share: u64,
-    pub(crate) of: u64,
-    /// Our addresses; several where one has too few ports.
-    pub(crate) sources: u8,
-    /// Parts of the viewers that come at random while their stream runs, and that never read.
-    pub(crate) late: f64,
-    /// Those come within that time instead.
-    pub(crate) late_within: Option<Duration>,
-    pub(crate) silent: f64,
-    /// How often each connection is cut at a random byte.
-    pub(crate) cuts: f64,
-    /// Whether streams may end `interrupted`, and connections break.
-    pub(crate) interruptible: bool,
-    pub(crate) seed: u64,
-    /// When whoever is still watching has waited long enough, after the beginning.
-    pub(crate) within: Duration,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Watched {
-    /// Its path.
-    pub(crate) target: String,
-    pub(crate) script: Script,
-}
-
-/// What a child says.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Line {
-    /// All who come at the beginning are there.
-    Ready,
-    Moment(Moment),
-    Done(Box<Done>),
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Done {
-    pub(crate) tally: Tally,
-    /// How each stream ended, as every viewer of it has seen it.
-    pub(crate) ends: Vec<(u32, String)>,
-    pub(crate) violations: u64,
-    pub(crate) told: Vec<String>,
-}
 
 /// What all viewers of a process share.
 pub(crate) struct Crowd {
@@ -98,75 +39,6 @@ pub(crate) struct Crowd {
     arrived: AtomicU64,
     opening: Semaphore,
     endpoints: Vec<Endpoint<Client>>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) tally: Tally,
-    recent: Times,
-    silence: Duration,
-    connected: u64,
-    finished: u64,
-    ends: HashMap<u32, String>,
-    violations: u64,
-    told: Vec<String>,
-}
-
-impl Counts {
-    pub(crate) fn arrived(&mut self, token: Token, is_live: bool, now_ns: u64) {
-        self.tally.tokens += 1;
-        self.tally.last_ns = self.tally.last_ns.max(now_ns);
-        if is_live {
-            self.tally.latency.add_between(token.due_ns, now_ns);
-            self.tally.since_sent.add_between(token.sent_ns(), now_ns);
-            self.recent.add_between(token.due_ns, now_ns);
-            if token.number == 0 {
-                self.tally.first_token.add_between(token.due_ns, now_ns);
-            }
-        }
-    }
-
-    pub(crate) fn heard(&mut self, last_ns: Option<u64>, now_ns: u64) {
-        if let Some(last) = last_ns {
-            self.silence = self.silence.max(Duration::from_nanos(now_ns.saturating_sub(last)));
-        }
-    }
-
-    /// All viewers of a stream must see the same end.
-    pub(crate) fn ended(&mut self, stream: u32, end: &End) -> Result<(), String> {
-        let said = said(&end.reason, end.blocks, end.bytes, &end.hash);
-        match self.ends.insert(stream, said.clone()) {
-            Some(other) if other != said => Err(format!("another viewer saw {other}, and this one {said}")),
-            _ => Ok(()),
-        }
-    }
-
-    fn violation(&mut self, what: String) {
-        self.violations += 1;
-        if self.told.len() < TOLD_MAX {
-            self.told.push(what);
-        }
-    }
-
-    fn moment(&mut self) -> Moment {
-        let latency = std::mem::take(&mut self.recent);
-        let silence = std::mem::take(&mut self.silence);
-        Moment {
-            events: self.tally.events,
-            tokens: self.tally.tokens,
-            bytes: self.tally.bytes,
-            connected: self.connected,
-            finished: self.finished,
-            violations: self.violations,
-            latency,
-            silence_ms: silence.as_secs_f64() * 1e3,
-        }
-    }
-}
-
-/// An end in one line, to be compared.
-pub(crate) fn said(reason: &str, blocks: u64, bytes: u64, hash: &str) -> String {
-    format!("{reason}: {blocks} blocks, {bytes} bytes, {hash}")
 }
 
 /// An open connection, counted for as long as it lives.
@@ -297,16 +169,10 @@ pub(crate) async fn run() -> Result<(), Fault> {
     viewing.abort_all();
     crowd.count(|counts| {
         if watching > 0 && crowd.job.wire != Wire::Tokens {
-            counts.violation(format!("{watching} viewers got no end"));
-            counts.violations += watching - 1;
+            counts.unfinished(watching);
         }
         say(&Line::Moment(counts.moment()))?;
-        say(&Line::Done(Box::new(Done {
-            tally: std::mem::take(&mut counts.tally),
-            ends: counts.ends.drain().collect(),
-            violations: counts.violations,
-            told: std::mem::take(&mut counts.told),
-        })))
+        say(&Line::Done(Box::new(counts.done())))
     })
 }
 
@@ -343,7 +209,10 @@ fn say(line: &Line) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::script::Script;
 
     fn crowd(share: u64) -> Crowd {
         let script = |stream| Script {
@@ -393,15 +262,5 @@ mod tests {
         assert_eq!(part(|seat| seat.stream == 3), 250);
         let late: Vec<Duration> = all.iter().filter_map(|seat| seat.late).collect();
         assert!(late.iter().all(|late| (0.5..10.5).contains(&late.as_secs_f64())));
-    }
-
-    #[test]
-    fn two_viewers_of_a_stream_see_one_end() {
-        let mut counts = Counts::default();
-        let end = End { reason: "completed".into(), blocks: 7, bytes: 9, hash: "a".into() };
-        counts.ended(1, &end).unwrap();
-        counts.ended(1, &end).unwrap();
-        counts.ended(2, &End { hash: "b".into(), ..end.clone() }).unwrap();
-        assert!(counts.ended(1, &End { hash: "b".into(), ..end }).is_err());
     }
 }
