@@ -6,7 +6,7 @@ use crate::chart::{Axis, Bar, Line, bars, escaped, lines, number};
 use crate::compare::{Figure, Kind, Table};
 use crate::preset::Preset;
 use crate::report::Report;
-use crate::run::{Outcome, Sample};
+use crate::run::{self, Outcome, Sample};
 use crate::tally::Times;
 
 const STYLE: &str = include_str!("page.css");
@@ -16,7 +16,7 @@ const NINES: [(f64, &str); 6] =
 
 pub(crate) fn of_run(name: &str, preset: &Preset, outcome: &Outcome) -> String {
     let Outcome { report, tally, samples, .. } = outcome;
-    let mut page = Page::new(&format!("{name}: {}", preset.about), report);
+    let mut page = Page::new(&format!("{name}: {}", run::told(preset)), report);
     let shown = |times: &Times, quantile| {
         times.quantile_ms(quantile).map_or("–".to_owned(), |ms| format!("{} ms", number(ms)))
     };

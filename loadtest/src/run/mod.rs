@@ -81,7 +81,7 @@ pub(crate) async fn run(
     };
     let server = Server { own, pid: against.pid, before: Duration::ZERO };
     let headers = against.key.iter().map(|key| format!("authorization: Bearer {key}\r\n")).collect();
-    say(format_args!("{name}: {}, {} tokens each at {}/s", told(preset), preset.tokens, preset.rate));
+    say(format_args!("{name}: {}", told(preset)));
     json_line(common, || json!({ "kind": "begin", "preset": name, "values": preset }));
     let mut run = Run {
         preset,
@@ -107,8 +107,20 @@ pub(crate) async fn run(
     Ok(Outcome { report, tally, samples, begin_ns, memory_kib })
 }
 
-fn told(preset: &Preset) -> String {
-    format!("{} streams × {} viewers over {:?}", preset.streams, preset.viewers, preset.transport)
+/// A preset in one line, as it is run.
+pub(crate) fn told(preset: &Preset) -> String {
+    let many = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let pace = if preset.rate > 0.0 { format!("at {}/s", preset.rate) } else { "at once".to_owned() };
+    let over = match preset.transport {
+        Transport::Sse => "SSE",
+        Transport::Webtransport => "WebTransport",
+    };
+    format!(
+        "{} × {} over {over}, {} each {pace}",
+        many(preset.streams, "stream"),
+        many(preset.viewers, "viewer"),
+        many(preset.tokens, "token")
+    )
 }
 
 fn wanted(preset: &Preset, against: &Against) -> Wanted {
