@@ -184,11 +184,15 @@ fn config(
         Journal::Commit => format!("[journal]\ndurability = \"commit\"\npath = {path:?}\n"),
     };
     let connections = connections + 256;
+    let limits = match more.contains("[limits]") {
+        true => String::new(),
+        false => format!("[limits]\nviewers_max = {connections}\nstream_viewers_max = {connections}\n"),
+    };
     format!(
         "[http]\nlisten = \"{addr}\"\nconnections_max = {connections}\n\
          [ops]\nlisten = \"{ops}\"\n\
          [webtransport]\nlisten = \"{addr}\"\nsessions_max = {connections}\n\
-         {journal}{more}\
+         {limits}{journal}{more}\
          [[providers]]\nname = \"load\"\ndialect = \"openai\"\nbase_url = \"http://{provider}/v1\"\nmodels = [\"*\"]\n"
     )
 }

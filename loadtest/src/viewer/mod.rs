@@ -137,7 +137,10 @@ pub(crate) async fn watch(crowd: &Crowd, seat: Seat) -> Result<(), String> {
             viewing.seat.cut_bytes_max =
                 viewing.seat.cut_bytes_max.map(|max| max.saturating_add(max / 4 + 100));
         }
-        viewing.lost_ns.get_or_insert_with(now_ns);
+        // Before the stream has begun there is nothing to come back to.
+        if viewing.checker.cursor() > 0 {
+            viewing.lost_ns.get_or_insert_with(now_ns);
+        }
         viewing.heard_ns = None;
         crowd.count(|counts| counts.tally.resumes += 1);
         pause().await;
