@@ -54,7 +54,7 @@ impl<'de> Deserialize<'de> for Digest {
         })?;
         let mut digest = [0; 32];
         for (byte, pair) in digest.iter_mut().zip(bytes.chunks_exact(2)) {
-            *byte = (pair[0] << 4 | pair[1]) as u8;
+            *byte = pair.iter().fold(0, |byte, nibble| byte << 4 | *nibble as u8);
         }
         Ok(Self(digest))
     }

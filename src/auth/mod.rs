@@ -3,6 +3,8 @@
 //! In the order in which to read: `scope` and `grant` (what there is to be granted), `key` and `keys` (what a key is, and
 //! which ones are in use), `ticket` (made here or by an app, and what it says), and the [`Gate`] below.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 pub mod grant;
 pub mod key;
 pub mod keys;

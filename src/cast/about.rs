@@ -42,5 +42,8 @@ pub fn now_ms() -> u64 {
 
 /// Milliseconds since 1970 as people and programs write them.
 pub fn rfc3339(ms: u64) -> String {
+    // The end of the year 9999, behind which there is no such text.
+    const LAST_MS: u64 = 253_402_300_799_999;
+    let ms = ms.min(LAST_MS);
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }

@@ -88,7 +88,7 @@ impl<'a> Facts<'a> {
     }
 
     fn begin(about: &'a About, ended_after_ms: Option<u64>) -> Self {
-        let ended = ended_after_ms.map(|after| about.started_ms + after);
+        let ended = ended_after_ms.map(|after| about.started_ms.saturating_add(after));
         Self {
             id: about.id.as_str(),
             status: "running",
@@ -103,7 +103,7 @@ impl<'a> Facts<'a> {
             metadata: about.metadata.as_deref(),
             started_at: rfc3339(about.started_ms),
             ended_at: ended.map(rfc3339),
-            expires_at: ended.map(|ended| rfc3339(ended + about.ttl_s * 1000)),
+            expires_at: ended.map(|ended| rfc3339(ended.saturating_add(about.ttl_s.saturating_mul(1000)))),
         }
     }
 }

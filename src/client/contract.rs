@@ -1,5 +1,7 @@
 //! What must be true of every event (docs/protocol.md), checked on each.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use super::item::{End, Event, Open};
 use crate::cast::block::Seq;
 
@@ -52,7 +54,7 @@ impl Contract {
 
     pub(super) fn event(&mut self, event: &Event) -> Result<(), Violation> {
         let (cursor, from) = (self.cursor, event.from);
-        if from > cursor + 1 {
+        if from > cursor.saturating_add(1) {
             return Err(Violation::Gap { cursor, from });
         }
         self.provisional = event.id.is_none();
@@ -70,7 +72,7 @@ impl Contract {
 
     pub(super) fn end(&mut self, id: Option<Seq>, end: &End) -> Result<(), Violation> {
         let (cursor, id) = (self.cursor, id.unwrap_or(0));
-        if id != end.blocks + 1 {
+        if id.checked_sub(1) != Some(end.blocks) {
             return Err(Violation::WrongEnd { id, blocks: end.blocks });
         }
         // A cursor at the end itself may get the end again (docs/protocol.md, recovered streams).

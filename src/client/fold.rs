@@ -1,5 +1,7 @@
 //! What a stream has said so far.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::collections::BTreeMap;
 
 use super::item::{Said, Usage};

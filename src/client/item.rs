@@ -1,5 +1,7 @@
 //! What a followed stream says.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::time::Duration;
 
 use serde::Deserialize;

@@ -1,5 +1,7 @@
 //! Records of WebTransport → messages, the same as those of SSE.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -40,12 +42,12 @@ impl Records {
         if len > RECORD_BYTES_MAX {
             return Err(foreign("a record is too large"));
         }
-        if self.arrived.len() < 4 + len {
+        let Some(record) = self.arrived.get(4..).and_then(|behind| behind.get(..len)) else {
             return Ok(None);
-        }
-        self.arrived.advance(4);
-        let record = self.arrived.split_to(len);
-        rmp_serde::from_slice(&record).map(Some).map_err(|error| foreign(&error.to_string()))
+        };
+        let record = rmp_serde::from_slice(record).map(Some).map_err(|error| foreign(&error.to_string()));
+        self.arrived.advance(len.saturating_add(4));
+        record
     }
 
     fn read(&mut self, record: Value) -> Result<(), Lost> {
@@ -53,15 +55,16 @@ impl Records {
         let content = record.get_mut(1).map(Value::take).unwrap_or_default();
         match record.first().and_then(Value::as_u64) {
             Some(0) => {
-                let retry = content["retry_ms"].as_u64().map(Duration::from_millis);
-                self.say("open", content["after"].as_u64(), &content, retry);
+                let number = |name: &str| content.get(name).and_then(Value::as_u64);
+                self.say("open", number("after"), &content, number("retry_ms").map(Duration::from_millis));
             }
             Some(1) => {
                 let Value::Array(events) = content else { return Err(foreign("a frame is no array")) };
                 events.into_iter().try_for_each(|event| self.event(event))?;
             }
             Some(3) => {
-                let text = |name: &str| content[name].as_str().unwrap_or_default().to_owned();
+                let text =
+                    |name: &str| content.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
                 let (code, message) = (text("code"), text("message"));
                 return Err(match code.as_str() {
                     // These pass.

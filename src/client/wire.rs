@@ -3,6 +3,8 @@
 //! `eventsource-stream` parses one block at a time, cut by our own splitter. Over a whole body it could not tell an id
 //! of this event from that of the event before, which is the difference between a cursor and none.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;

@@ -1,5 +1,7 @@
 //! Where a viewer wants to begin: `Last-Event-ID`, else `?after=N`, else `?from=live`.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use http::HeaderMap;
 
 use super::query::{Query, digits};
@@ -66,7 +68,7 @@ impl Cursor {
             }
             return Ok(Begin::After(after));
         }
-        if ended && after == tail + 1 {
+        if ended && after.checked_sub(1) == Some(tail) {
             telemetry::resumed(Resume::Over);
             return Ok(Begin::Over(tail));
         }

@@ -1,5 +1,7 @@
 //! Names and origins that are ours. A page that rebinds its own name to our address has another name.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::net::IpAddr;
 
 use http::uri::Authority;

@@ -1,5 +1,7 @@
 //! Query parameters, each given at most once.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -1,5 +1,7 @@
 //! What every request passes: names and origins that are ours, a credential, a request id, a count.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! `POST /v1/streams`: an envelope of ours around a request that stays the provider's.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,7 @@
 //! Calls that a provider answers by itself: they go there and back as they are.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,7 +198,7 @@ impl Registry {
                 }
             }
             if !refusal.is_empty() {
-                let scrub = |text, secret: &String| scrubbed(text, secret.as_bytes());
+                let scrub = |text: Vec<u8>, secret: &String| scrubbed(&text, secret.as_bytes());
                 yield Ok(secrets.iter().fold(refusal, scrub).into());
             }
         };
@@ -205,9 +207,34 @@ impl Registry {
 }
 
 /// The text without a secret.
-pub(super) fn scrubbed(mut text: Vec<u8>, secret: &[u8]) -> Vec<u8> {
-    while let Some(at) = memmem::find(&text, secret) {
-        text.splice(at..at + secret.len(), *b"[redacted]");
+pub(super) fn scrubbed(text: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    // Forward only: what stands in its place may have the secret in it, such as `red`.
+    while let Some((before, found)) = memmem::find(rest, secret).and_then(|at| rest.split_at_checked(at))
+        && let Some(behind) = found.strip_prefix(secret).filter(|_| !secret.is_empty())
+    {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b"[redacted]");
+        rest = behind;
     }
-    text
+    out.extend_from_slice(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_goes_whatever_it_is() {
+        for (text, secret, want) in [
+            ("a key and a key", "key", "a [redacted] and a [redacted]"),
+            ("red, reread", "red", "[redacted], reread"),
+            ("aaa", "a", "[redacted][redacted][redacted]"),
+            ("a", "", "a"),
+        ] {
+            assert_eq!(scrubbed(text.as_bytes(), secret.as_bytes()), want.as_bytes());
+        }
+    }
 }

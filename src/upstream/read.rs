@@ -1,5 +1,7 @@
 //! The provider's answer, read once: from the connect to the last byte.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -133,7 +135,7 @@ impl<'a> Reader<'a> {
             telemetry::connect_retried(&self.call.name);
             let pause = 50 << attempt.min(5);
             sleep(Duration::from_millis(fastrand::u64(pause / 2..=pause))).await;
-            attempt += 1;
+            attempt = attempt.saturating_add(1);
         }
     }
 
@@ -141,8 +143,10 @@ impl<'a> Reader<'a> {
     async fn check(&self, response: Response) -> Result<Response, Stop> {
         let status = response.status();
         debug!(%status, "the provider answers");
-        let head = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-        if head.sum::<usize>() > HEAD_BYTES_MAX {
+        let fields = response.headers().iter();
+        let head: usize =
+            fields.flat_map(|(name, value)| [name.as_str().len(), value.len(), ": \r\n".len()]).sum();
+        if head > HEAD_BYTES_MAX {
             return Err(Outcome::because(Why::UpstreamTooLarge, LARGE_HEAD));
         }
         if status.is_redirection() {
@@ -183,7 +187,7 @@ impl<'a> Reader<'a> {
 
     async fn body(&mut self, mut response: Response) -> Result<Outcome, Stop> {
         let super::Config { silent_s, next_byte_s, .. } = self.limits.config;
-        let within = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let within = |seconds| after(Duration::from_secs(seconds));
         let (mut speaks_by, mut lingers_until) = (within(silent_s), None);
         loop {
             let over = self.verdict();
@@ -196,7 +200,7 @@ impl<'a> Reader<'a> {
                         speaks_by = within(silent_s);
                     }
                     if over.is_none() && self.verdict().is_some() {
-                        lingers_until = Some(Instant::now() + LINGER);
+                        lingers_until = Some(after(LINGER));
                     }
                 }
                 // After the marker it does not matter any more how the body ends.
@@ -252,10 +256,10 @@ impl<'a> Reader<'a> {
             // Everybody who may watch will have it, and so will the disk.
             for key in &self.keys {
                 if key.find(&piece.bytes).is_some() {
-                    piece.bytes = scrubbed(piece.bytes.to_vec(), key.needle()).into();
+                    piece.bytes = scrubbed(&piece.bytes, key.needle()).into();
                 }
             }
-            let bytes = self.bytes + piece.bytes.len() as u64;
+            let bytes = self.bytes.saturating_add(piece.bytes.len() as u64);
             let max = self.limits.stream_bytes_max;
             if bytes > max {
                 let message = format!("the stream is larger than limits.stream_bytes_max, {max} bytes");
@@ -325,6 +329,12 @@ fn is_head_too_large(error: &reqwest::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// A moment that is so far away.
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
 }
 
 /// The status as providers name it.

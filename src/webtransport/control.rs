@@ -1,5 +1,7 @@
 //! Messages of the control stream: a length, then one MessagePack map that says its type.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use bytes::{Buf, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -108,11 +110,9 @@ pub(crate) fn take(arrived: &mut BytesMut) -> Option<Result<Request, BadMessage>
     if size == 0 || size > MESSAGE_BYTES_MAX {
         return Some(Err(BadMessage::Length(len)));
     }
-    if arrived.len() < 4 + size {
-        return None;
-    }
-    arrived.advance(4);
-    Some(read(&arrived.split_to(size)))
+    let message = read(arrived.get(4..)?.get(..size)?);
+    arrived.advance(size.saturating_add(4));
+    Some(message)
 }
 
 fn read(message: &[u8]) -> Result<Request, BadMessage> {

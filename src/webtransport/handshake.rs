@@ -1,5 +1,7 @@
 //! Who may come in: names, origins, paths and places are checked here; all that a page should be told why, later.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +65,7 @@ impl Lobby {
 
     /// Takes a connection up, or sends it away.
     pub(super) fn receive(&self, incoming: IncomingSession) {
-        let under_way = HANDSHAKES_MAX - self.handshakes.available_permits();
+        let under_way = HANDSHAKES_MAX.saturating_sub(self.handshakes.available_permits());
         if under_way >= UNPROVEN_MAX && !incoming.remote_address_validated() {
             telemetry::handshake(Handshake::Retried);
             return incoming.retry();

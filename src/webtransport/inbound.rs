@@ -1,6 +1,8 @@
 //! What comes from the client: one control stream, and everything that it should not send. A task of its own, so that
 //! the session is woken by messages alone.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 use wtransport::error::ConnectionError;

@@ -149,7 +149,10 @@ impl Signer {
         let exp = now.saturating_add(lifetime.min(LIFETIME_MAX)).as_secs();
         let claims = Claims::new(&self.audience, tenant, only, scopes, exp);
         let ticket = jsonwebtoken::encode(&self.header, &claims, &self.key);
-        (ticket.expect("plain JSON, and a key of that algorithm"), UNIX_EPOCH + Duration::from_secs(exp))
+        (
+            ticket.expect("plain JSON, and a key of that algorithm"),
+            UNIX_EPOCH.checked_add(Duration::from_secs(exp)).unwrap_or(UNIX_EPOCH),
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! The answer to a streaming call: the provider's head, and the raw view with last words where it does not complete.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::io;
 
 use axum::Extension;
@@ -151,7 +153,7 @@ impl Held {
             Door::OllamaChat | Door::OllamaGenerate => &[b"\n"],
             _ => &[b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"],
         };
-        let end = ends.iter().filter_map(|end| Some(memmem::rfind(&all, end)? + end.len())).max();
+        let end = ends.iter().filter_map(|end| memmem::rfind(&all, end)?.checked_add(end.len())).max();
         self.rest = all.split_off(end.unwrap_or(0));
         if door == Door::Responses {
             self.number = number(&all).or(self.number);
@@ -162,9 +164,9 @@ impl Held {
 
 fn number(events: &[u8]) -> Option<u64> {
     const NAME: &[u8] = b"\"sequence_number\":";
-    let behind = events.get(memmem::rfind(events, NAME)? + NAME.len()..)?.trim_ascii_start();
-    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&behind[..digits]).ok()?.parse().ok()
+    let behind = events.get(memmem::rfind(events, NAME)?..)?.strip_prefix(NAME)?.trim_ascii_start();
+    let digits = behind.split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

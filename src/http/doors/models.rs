@@ -1,5 +1,7 @@
 //! `GET /v1/models`: what the configured providers have.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
@@ -73,13 +75,15 @@ async fn all(app: &App, headers: &HeaderMap) -> Value {
             models.extend(named.filter(|glob| !glob.contains(['*', '?'])).map(|id| json!({ "id": id })));
         }
         for mut model in models {
-            let Some(id) = model["id"].as_str().map(str::to_owned) else { continue };
+            let Some(object) = model.as_object_mut() else { continue };
+            let Some(id) = object.get("id").and_then(Value::as_str).map(str::to_owned) else { continue };
             if known.insert(id) {
                 let fields =
                     [("object", json!("model")), ("created", json!(0)), ("owned_by", json!(provider))];
                 for (field, default) in fields {
-                    if model[field].is_null() {
-                        model[field] = default;
+                    let said = object.entry(field).or_insert(Value::Null);
+                    if said.is_null() {
+                        *said = default;
                     }
                 }
                 data.push(model);
@@ -121,12 +125,12 @@ async fn ask(
         }
     }
     let said: Value = serde_json::from_slice(&body).ok()?;
-    let models = said[list].as_array()?.iter().filter_map(|model| {
-        let name = model[id].as_str()?;
+    let models = said.get(list)?.as_array()?.iter().filter_map(|model| {
+        let name = model.get(id)?.as_str()?;
         let name = name.strip_prefix("models/").unwrap_or(name);
-        let mut model = if id == "id" { model.clone() } else { json!({}) };
-        model["id"] = name.into();
-        Some(model)
+        let mut object = if id == "id" { model.as_object()?.clone() } else { Map::new() };
+        object.insert("id".into(), name.into());
+        Some(Value::Object(object))
     });
     Some(models.collect())
 }

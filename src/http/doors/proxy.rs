@@ -1,5 +1,7 @@
 //! Calls that are handed on as they are: those that ask for no stream, and the paths that a provider's `proxy_paths` have.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -160,7 +162,7 @@ fn spent(said: &str, asked: u64) -> Spent {
     let usage = serde_json::from_str(said).ok().map(|said: Said| said.usage.unwrap_or(said.itself));
     match usage {
         Some(Usage { input_tokens: None, output_tokens: None }) | None => {
-            Spent { counted: 0, estimated: asked + tokens_in(said.as_bytes()) }
+            Spent { counted: 0, estimated: asked.saturating_add(tokens_in(said.as_bytes())) }
         }
         Some(Usage { input_tokens, output_tokens }) => {
             let counted = input_tokens.unwrap_or(0).saturating_add(output_tokens.unwrap_or(0));

@@ -1,5 +1,7 @@
 //! Records as bytes: MessagePack, and LZ4 over it where frames are at rest.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::fmt::Display;
 use std::io::Cursor;
 
@@ -13,7 +15,8 @@ use crate::crypto::sha256;
 const CHUNK_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes before a frame in a journal row: the number of its stream, which is 0 when it was erased, and its length.
-const PREFIX: usize = 12;
+const PREFIX: usize = size_of::<Number>() + LEN;
+const LEN: usize = size_of::<u32>();
 
 /// As much of a SHA-256 as is kept beside the data.
 pub(crate) const SUM: usize = 16;
@@ -21,18 +24,21 @@ pub(crate) const SUM: usize = 16;
 /// Appends one frame of a stream to a journal row.
 pub(crate) fn put(row: &mut Vec<u8>, stream: Number, frame: &Frame) {
     let start = row.len();
-    row.extend_from_slice(&[0; PREFIX]);
+    row.extend_from_slice(&stream.to_le_bytes());
+    row.extend_from_slice(&[0; LEN]);
+    let before = row.len();
     rmp_serde::encode::write(row, frame).expect("plain data is MessagePack");
-    let len = u32::try_from(row.len() - start - PREFIX).expect("a frame is small");
-    row[start..start + 8].copy_from_slice(&stream.to_le_bytes());
-    row[start + 8..start + PREFIX].copy_from_slice(&len.to_le_bytes());
+    let len = u32::try_from(row.len().saturating_sub(before)).expect("a frame is small");
+    let place = row.get_mut(start..before).and_then(|prefix| prefix.last_chunk_mut());
+    *place.expect("it was just written") = len.to_le_bytes();
 }
 
 /// Which stream's frame begins at an offset of a journal row, and where it ends.
 pub(crate) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), StorageError> {
     let prefix = row.get(offset..).and_then(|rest| rest.first_chunk::<PREFIX>());
     let Some([a, b, c, d, e, f, g, h, len @ ..]) = prefix else { return Err(damaged("a row is cut")) };
-    let end = offset + PREFIX + u32::from_le_bytes(*len) as usize;
+    let len = u32::from_le_bytes(*len) as usize;
+    let end = offset.saturating_add(PREFIX).saturating_add(len);
     if end > row.len() {
         return Err(damaged("a row is cut"));
     }
@@ -42,7 +48,8 @@ pub(crate) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), Storag
 /// The frame at an offset of a journal row.
 pub(crate) fn at(row: &[u8], offset: usize) -> Result<Frame, StorageError> {
     let (_, end) = owner(row, offset)?;
-    rmp_serde::from_slice(&row[offset + PREFIX..end]).map_err(damaged)
+    let frame = row.get(..end).and_then(|row| row.get(offset..)?.get(PREFIX..));
+    rmp_serde::from_slice(frame.unwrap_or_default()).map_err(damaged)
 }
 
 /// Overwrites a stream's frames in a journal row. What others have there stays where it is.
@@ -50,9 +57,12 @@ pub(crate) fn erase(row: &mut [u8], stream: Number) -> Result<bool, StorageError
     let (mut offset, mut erased) = (0, false);
     while offset < row.len() {
         let (owner, end) = owner(row, offset)?;
-        if owner == stream {
-            row[offset..offset + 8].fill(0);
-            row[offset + PREFIX..end].fill(0);
+        if owner == stream
+            && let Some((number, frame)) =
+                row.get_mut(offset..end).and_then(|entry| entry.split_at_mut_checked(PREFIX))
+        {
+            number.iter_mut().take(size_of::<Number>()).for_each(|byte| *byte = 0);
+            frame.fill(0);
             erased = true;
         }
         offset = end;

@@ -1,6 +1,8 @@
 //! Ends, purges and expiries that the database did not take although everybody was told: written down in a file beside
 //! it, so that a kill takes nothing back. It has its size from the start: on a full disk there is room in it.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -74,7 +76,7 @@ impl Debts {
         self.written = debts.len();
         let encode = |debts: &[Debt]| rmp_serde::to_vec(debts).expect("plain data is MessagePack");
         let mut data = encode(&debts);
-        while HEAD + data.len() > BYTES {
+        while data.len() > BYTES.saturating_sub(HEAD) {
             debts.truncate(debts.len() / 2);
             data = encode(&debts);
         }
@@ -96,8 +98,9 @@ fn read(file: &File) -> Option<Vec<Debt>> {
     let mut content = vec![0; BYTES];
     file.read_exact_at(&mut content, 0).ok()?;
     let len = u32::from_le_bytes(*content.first_chunk()?) as usize;
-    let data = content.get(HEAD..HEAD + len).filter(|_| len > 0)?;
-    codec::check(&content[4..HEAD], data).ok()?;
+    let (head, data) = content.split_at_checked(HEAD)?;
+    let data = data.get(..len).filter(|_| len > 0)?;
+    codec::check(head.get(size_of::<u32>()..)?, data).ok()?;
     rmp_serde::from_slice(data).ok()
 }
 

@@ -22,6 +22,7 @@ mod tests;
 mod unsealed;
 mod writer;
 
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -42,7 +43,7 @@ use crate::cast::account::day_of;
 use crate::cast::block::Seq;
 use crate::cast::durable::{Commit, Content, Durable, Load, Number, Record, StorageError};
 use crate::cast::frame::Frame;
-use crate::panics::Fatal;
+use crate::panics::{Fatal, Witness};
 use crate::telemetry;
 
 /// What the log says when the writer has panicked.
@@ -216,6 +217,7 @@ impl Readers {
         read: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let reading = tokio::task::spawn_blocking(move || {
+            let _witness = Witness::at(Location::caller());
             let lock = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let idle = lock().pop();
             let connection = match idle {

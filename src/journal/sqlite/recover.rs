@@ -1,5 +1,7 @@
 //! What the database knows: read once at the start, and ended streams again on demand.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -49,14 +51,14 @@ pub(super) struct Tally {
 
 impl Tally {
     fn count(&mut self, number: Number, frame: &Frame) -> Result<(), StorageError> {
-        if frame.first != self.blocks + 1 {
+        if frame.first != self.blocks.saturating_add(1) {
             let found = frame.first;
             let error = format!("the database is damaged: stream {number} goes on with block {found}");
             return Err(StorageError(error));
         }
         self.blocks = frame.last();
-        self.bytes += frame.bytes.len() as u64;
-        self.frames += 1;
+        self.bytes = self.bytes.saturating_add(frame.bytes.len() as u64);
+        self.frames = self.frames.saturating_add(1);
         self.hash.update(&frame.bytes);
         self.at_ms = frame.at_ms;
         if self.first_token_ms.is_none() && frame.events.iter().any(|(_, event)| event.is_content()) {
@@ -121,7 +123,7 @@ pub(super) fn read(connection: &Connection, owed: &[Record]) -> Result<Recovered
         let blob = |column| row.get_ref(column).and_then(|data| Ok(data.as_blob()?)).map_err(fail);
         let data = blob(2)?;
         codec::check(blob(1)?, data)?;
-        next_row = number + 1;
+        next_row = number.saturating_add(1);
         let mut offset = 0;
         while offset < data.len() {
             let (stream, end) = codec::owner(data, offset)?;
@@ -142,8 +144,8 @@ pub(super) fn read(connection: &Connection, owed: &[Record]) -> Result<Recovered
                 continue;
             }
             let found = known.binary_search_by_key(&stream, |known| known.about.number);
-            match found.map(|found| &known[found].state) {
-                Ok(State::Ended(ended)) => {
+            match found.ok().and_then(|found| known.get(found)).map(|known: &Known| &known.state) {
+                Some(State::Ended(ended)) => {
                     let progress = match unsealed.sealed.get(&stream) {
                         Some(progress) => *progress,
                         None => seal::progress(connection, stream)?,
@@ -162,7 +164,7 @@ pub(super) fn read(connection: &Connection, owed: &[Record]) -> Result<Recovered
                     unsealed.note(stream, place, data.len());
                 }
                 // Purged, or never begun, and not erased any more.
-                Ok(State::Gone(_)) | Err(_) => drop(unsealed.erase.insert(stream)),
+                Some(State::Gone(_)) | None => drop(unsealed.erase.insert(stream)),
             }
         }
         if !unsealed.rows.contains_key(&number) {
@@ -199,9 +201,10 @@ pub(super) fn settle(
     running: BTreeMap<Number, Tally>,
     owed: Vec<Record>,
 ) -> Vec<Record> {
-    let find = |known: &[Known], number: Number| {
-        known.binary_search_by_key(&number, |known| known.about.number).ok()
-    };
+    fn find(known: &mut [Known], number: Number) -> Option<&mut Known> {
+        let found = known.binary_search_by_key(&number, |known| known.about.number).ok()?;
+        known.get_mut(found)
+    }
     let (ends, rest): (Vec<_>, Vec<_>) =
         owed.into_iter().partition(|record| matches!(record, Record::End(..)));
     let mut records = Vec::new();
@@ -218,18 +221,19 @@ pub(super) fn settle(
             Some(said) if said.end.blocks == ended.end.blocks && said.end.hash == ended.end.hash => {
                 ended = said.clone();
             }
-            _ => telemetry::stream_interrupted(&known[found].about.provider),
+            _ => telemetry::stream_interrupted(&found.about.provider),
         }
-        known[found].state = State::Ended((*ended).clone());
-        let About { tenant, started_ms, .. } = &known[found].about;
-        let spent = Record::Spend(tenant.clone(), day_of(started_ms + ended.end.at_ms), spent);
+        found.state = State::Ended((*ended).clone());
+        let About { tenant, started_ms, .. } = &found.about;
+        let day = day_of(started_ms.saturating_add(ended.end.at_ms));
+        let spent = Record::Spend(tenant.clone(), day, spent);
         records.extend([Record::End(number, ended), spent]);
     }
     for record in &rest {
         match record {
             Record::Bury(number, until_ms) => {
                 if let Some(found) = find(known, *number) {
-                    known[found].state = State::Gone(*until_ms);
+                    found.state = State::Gone(*until_ms);
                 }
             }
             Record::Forget(number) => known.retain(|known| known.about.number != *number),

@@ -1,5 +1,7 @@
 //! What tenants have spent: a row of `meta` each, of the last day on which they have.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Piece, Turn, inline, is_data, no_such_file, object, system};
+use super::{Outcome, Piece, Turn, inline, is_data, no_such_file, object, put, system};
 
 /// What Anthropic wants to be told: the most that all of its models have.
 const MAX_TOKENS: u32 = 4096;
@@ -12,7 +12,7 @@ pub(super) fn request(model: &str, turns: &[Turn]) -> Result<Value, String> {
     let mut request =
         json!({ "model": model, "max_tokens": MAX_TOKENS, "messages": messages, "stream": true });
     if let Some(system) = system(turns) {
-        request["system"] = system.into();
+        put(&mut request, "system", system);
     }
     Ok(request)
 }
@@ -28,7 +28,7 @@ fn messages(turns: &[Turn]) -> Result<Vec<Value>, String> {
                 let result = |Outcome { id, text, is_error, .. }: &Outcome| {
                     let mut result = json!({ "type": "tool_result", "tool_use_id": id, "content": text });
                     if *is_error {
-                        result["is_error"] = true.into();
+                        put(&mut result, "is_error", true);
                     }
                     result
                 };

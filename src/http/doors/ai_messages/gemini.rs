@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Piece, Turn, inline, is_data, object, system};
+use super::{Outcome, Piece, Turn, inline, is_data, object, put, system};
 
 /// The model is for the path.
 pub(super) fn request(model: &str, turns: &[Turn]) -> Result<Value, String> {
     let mut request = json!({ "model": model, "contents": contents(turns)? });
     if let Some(system) = system(turns) {
-        request["systemInstruction"] = json!({ "parts": [{ "text": system }] });
+        put(&mut request, "systemInstruction", json!({ "parts": [{ "text": system }] }));
     }
     Ok(request)
 }

@@ -1,5 +1,7 @@
 //! The AI SDK's messages as providers take them. A message has parts, of which some are for the page alone.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 mod anthropic;
 mod gemini;
 mod ollama;
@@ -194,6 +196,13 @@ fn inline<'a>(url: &'a str, media_type: &'a str) -> Result<(&'a str, &'a str), S
 
 fn no_such_file(media_type: &str, what: &str) -> String {
     format!("a file of the type {media_type} cannot be sent to this provider: send {what}")
+}
+
+/// Adds a member to an object.
+fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value.into());
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Piece, Turn, inline, is_data, no_such_file, object};
+use super::{Outcome, Piece, Turn, inline, is_data, no_such_file, object, put};
 
 pub(super) fn request(model: &str, turns: &[Turn]) -> Result<Value, String> {
     let mut messages = Vec::new();
@@ -25,11 +25,11 @@ fn message(role: &str, pieces: &[Piece]) -> Result<Value, String> {
     let mut message = json!({ "role": role, "content": text });
     let images: Vec<&str> = pieces.iter().filter_map(image).collect::<Result<_, _>>()?;
     if !images.is_empty() {
-        message["images"] = images.into();
+        put(&mut message, "images", images);
     }
     let calls: Vec<Value> = pieces.iter().filter_map(call).collect();
     if !calls.is_empty() {
-        message["tool_calls"] = calls.into();
+        put(&mut message, "tool_calls", calls);
     }
     Ok(message)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Piece, Turn, is_data, no_such_file};
+use super::{Outcome, Piece, Turn, is_data, no_such_file, put};
 
 pub(super) fn request(model: &str, turns: &[Turn]) -> Result<Value, String> {
     Ok(json!({ "model": model, "messages": messages(turns)?, "stream": true }))
@@ -26,7 +26,7 @@ fn messages(turns: &[Turn]) -> Result<Vec<Value>, String> {
                 let content = if text.is_empty() { Value::Null } else { text.into() };
                 let mut message = json!({ "role": "assistant", "content": content });
                 if !calls.is_empty() {
-                    message["tool_calls"] = calls.into();
+                    put(&mut message, "tool_calls", calls);
                 }
                 messages.push(message);
             }
