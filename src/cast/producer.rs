@@ -39,7 +39,9 @@ impl Producer {
             Some(place) => *place = frame,
             None => self.frame = Arc::new(frame),
         }
-        self.cast.0.journal.commit(Record::Frame(self.number(), self.frame.clone())).await?;
+        let commit = self.cast.0.journal.commit(Record::Frame(self.number(), self.frame.clone()));
+        #[cfg(not(planted_bug = "visible_before_commit"))]
+        commit.await?;
         self.reveal()
     }
 
@@ -82,6 +84,8 @@ impl Producer {
                 self.conclude(Outcome::because(Why::Overloaded, message))
             }
         };
+        #[cfg(planted_bug = "two_ends")]
+        drop(self.commit(&end));
         self.close(end);
     }
 
@@ -118,6 +122,7 @@ impl Producer {
         kept.share.finish();
         drop(kept);
         self.cast.0.stake.finish();
+        #[cfg(not(planted_bug = "nobody_woken_at_the_end"))]
         self.cast.0.tail.send_modify(|tail| tail.closed = true);
     }
 

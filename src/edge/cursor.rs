@@ -62,6 +62,10 @@ impl Cursor {
         let Some(after) = self.after else {
             return Ok(Begin::After(if self.live { tail } else { 0 }));
         };
+        #[cfg(planted_bug = "cursor_ahead_accepted")]
+        let after = after.min(tail);
+        #[cfg(planted_bug = "resume_skips_a_block")]
+        let after = (after + u64::from(after > 0)).min(tail);
         if after <= tail {
             if after > 0 {
                 telemetry::resumed(Resume::Resumed);

@@ -88,6 +88,7 @@ impl<'a> Reader<'a> {
 
     /// Feeds what was read and not fed yet, and what is left of the body as its last block, however the body ended.
     pub(super) async fn finish(mut self) {
+        #[cfg(not(planted_bug = "torn_block_dropped"))]
         self.pieces.extend(self.splitter.finish());
         let _ = self.feed_pieces().await;
     }
@@ -125,7 +126,7 @@ impl<'a> Reader<'a> {
             if is_head_too_large(&error) {
                 return Err(Outcome::because(Why::UpstreamTooLarge, LARGE_HEAD));
             }
-            if !error.is_connect() {
+            if !error.is_connect() && !cfg!(planted_bug = "sent_again") {
                 return Err(self.because(Why::UpstreamCut, &causes(&error)));
             }
             if attempt >= config.connect_attempts {
@@ -207,6 +208,9 @@ impl<'a> Reader<'a> {
                 (_, Some(outcome)) => return Ok(outcome),
                 (Ok(Ok(None)), None) => return self.at_eof().await,
                 (Ok(Err(error)), None) => {
+                    #[cfg(planted_bug = "cut_is_completed")]
+                    return Ok(Outcome::completed());
+                    #[cfg(not(planted_bug = "cut_is_completed"))]
                     return Err(self.because(Why::UpstreamCut, &causes(&error.without_url())));
                 }
                 (Err(_), None) => {

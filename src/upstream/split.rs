@@ -95,7 +95,7 @@ impl Splitter {
                 self.carry = BytesMut::new();
                 break;
             }
-            if end.is_none() {
+            if end.is_none() && (more.is_empty() || !cfg!(planted_bug = "chunks_make_blocks")) {
                 self.carry.extend_from_slice(&more);
                 return Ok(());
             }
