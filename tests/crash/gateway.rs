@@ -50,6 +50,8 @@ pub(crate) struct Gateway {
     settings: String,
     log: PathBuf,
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// How many files it may have open, sockets included.
+    pub(crate) descriptors: Option<u64>,
     child: Option<Child>,
     // The last field: what runs in it is stopped first.
     directory: Directory,
@@ -71,8 +73,9 @@ impl Gateway {
         );
         let log = directory.0.join("log");
         let (http, ops) = (free_port(), free_port());
-        let (variables, child) = (Vec::new(), None);
-        let gateway = Self { http, ops, database, config, settings, log, variables, child, directory };
+        let (variables, descriptors, child) = (Vec::new(), None, None);
+        let gateway =
+            Self { http, ops, database, config, settings, log, variables, descriptors, child, directory };
         gateway.configure();
         gateway
     }
@@ -99,7 +102,16 @@ impl Gateway {
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tokencast"))
+        let mut command = match self.descriptors {
+            None => Command::new(env!("CARGO_BIN_EXE_tokencast")),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                let limited = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &limited, env!("CARGO_BIN_EXE_tokencast")]);
+                shell
+            }
+        };
+        let child = command
             .args(["serve", "--config"])
             .arg(&self.config)
             .current_dir(&self.directory.0)
@@ -143,8 +155,12 @@ impl Gateway {
         self.exit().await
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 

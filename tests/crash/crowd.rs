@@ -1,0 +1,126 @@
+//! Viewers by the thousand: a socket, a cursor, and what it takes to notice a gap. A whole HTTP client each would be
+//! more than the gateway under test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::gateway::{KEY, LOOK, PATIENCE};
+
+/// Connections that are being made at the same time.
+const AT_ONCE: usize = 256;
+/// Read at once.
+const READ_BYTES: usize = 4096;
+
+/// One of a crowd.
+#[derive(Debug)]
+pub(crate) struct Fan {
+    id: String,
+    pub(crate) cursor: u64,
+    pub(crate) has_ended: bool,
+    stream: Option<TcpStream>,
+    text: Vec<u8>,
+    /// Between events.
+    pub(crate) gaps: Vec<Duration>,
+    last: Option<Instant>,
+}
+
+impl Fan {
+    pub(crate) fn new(id: &str) -> Self {
+        let (cursor, has_ended, stream, text) = (0, false, None, Vec::new());
+        Self { id: id.to_owned(), cursor, has_ended, stream, text, gaps: Vec::new(), last: None }
+    }
+
+    /// Asks for events behind the cursor, until somebody listens; the kernel keeps so many bytes for it.
+    pub(crate) async fn connect(&mut self, addr: SocketAddr, receive_bytes: Option<u32>) {
+        let begun = Instant::now();
+        let (id, cursor) = (&self.id, self.cursor);
+        let request = format!(
+            "GET /v1/streams/{id}/events HTTP/1.1\r\nhost: {addr}\r\nauthorization: Bearer {KEY}\r\nlast-event-id: {cursor}\r\nconnection: close\r\n\r\n"
+        );
+        self.text.clear();
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            if let Some(bytes) = receive_bytes {
+                socket.set_recv_buffer_size(bytes).unwrap();
+            }
+            if let Ok(mut stream) = socket.connect(addr).await
+                && stream.write_all(request.as_bytes()).await.is_ok()
+            {
+                self.stream = Some(stream);
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE * 4, "nobody listens");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Reads once. Gives whether there may be more.
+    pub(crate) async fn read(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        self.text.reserve(READ_BYTES);
+        match stream.read_buf(&mut self.text).await {
+            Ok(len) if len > 0 => {}
+            _ => {
+                self.stream = None;
+                return false;
+            }
+        }
+        while let Some(at) = self.text.windows(2).position(|pair| pair == b"\n\n") {
+            let rest = self.text.split_off(at + 2);
+            let block = std::mem::replace(&mut self.text, rest);
+            self.hear(&String::from_utf8_lossy(&block));
+        }
+        !self.has_ended
+    }
+
+    /// Reads until the connection is over.
+    pub(crate) async fn read_on(&mut self) {
+        while self.read().await {}
+    }
+
+    fn hear(&mut self, block: &str) {
+        let id = block.lines().find_map(|line| line.strip_prefix("id: "));
+        let Some(id) = id.map(|id| id.parse::<u64>().unwrap()) else { return };
+        if block.contains("event: open") {
+            assert_eq!(id, self.cursor, "{}: it begins elsewhere", self.id);
+            return;
+        }
+        let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+        if let Some(from) = block.split_once("\"from\":").map(|(_, rest)| digits(rest)) {
+            let from: u64 = from.parse().unwrap();
+            assert_eq!(from, self.cursor + 1, "{}: a gap before {block}", self.id);
+        }
+        self.cursor = id;
+        self.has_ended = block.contains("event: end");
+        let now = Instant::now();
+        self.gaps.extend(self.last.replace(now).map(|last| now - last));
+    }
+}
+
+/// Brings all of them to the gateway, some at a time.
+pub(crate) async fn connect(fans: Vec<Fan>, addr: SocketAddr, receive_bytes: Option<u32>) -> Vec<Fan> {
+    let turnstile = Arc::new(Semaphore::new(AT_ONCE));
+    let mut coming = JoinSet::new();
+    for mut fan in fans {
+        let turnstile = turnstile.clone();
+        coming.spawn(async move {
+            let _turn = turnstile.acquire().await.unwrap();
+            fan.connect(addr, receive_bytes).await;
+            fan
+        });
+    }
+    coming.join_all().await
+}
+
+/// Some of many, in order: the middle, nearly all, the last.
+pub(crate) fn percentiles(mut all: Vec<Duration>) -> (Duration, Duration, Duration) {
+    all.sort_unstable();
+    let at = |part: usize| all[(all.len() - 1) * part / 100];
+    (at(50), at(99), at(100))
+}
