@@ -4,6 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often files are looked at.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Files that belong together.
 #[derive(Debug)]

@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Gate, Keyring};
 use crate::cast::hub::{self, Hub};
 use crate::config::Config;
+use crate::edge::addresses::Addresses;
 use crate::edge::names::Names;
 use crate::edge::place::Place;
 use crate::edge::{self, Edge};
-use crate::http::{self, Connections};
+use crate::http::{self, Connections, Site};
 use crate::journal::{Durability, Opened};
 use crate::tasks::Tasks;
+use crate::telemetry::Listener;
 use crate::upstream::Limits;
 use crate::upstream::provider::Registry;
 
@@ -62,10 +64,12 @@ impl Gateway {
         };
         let hub = Hub::new(settings, journal, registry.clone(), streams.clone());
         hub.restore(known, spent);
+        let addresses = Addresses::new(config.addresses.clone());
         let edge = Edge::new(edge::Parts {
             hub: hub.clone(),
             gate: Gate::new(keyring, &secret),
             names: names(config),
+            addresses: addresses.clone(),
             forward: registry,
             place: Place::default(),
             may_lose: config.journal.durability == Durability::Process,
@@ -73,8 +77,14 @@ impl Gateway {
             closing: closing.clone(),
         });
         let app = http::App::new(config.http.clone(), config.ai_sdk.clone(), edge.clone());
-        let connections =
-            Connections::new(http::router(app), config.http.clone(), public.clone(), accepting.clone());
+        let site = Site {
+            listener: Listener::Public,
+            router: http::router(app),
+            config: config.http.clone(),
+            connections_max: config.http.connections_max,
+            addresses: Some(addresses),
+        };
+        let connections = Connections::new(site, public.clone(), accepting.clone());
         Self { hub, edge, streams, public, connections, accepting, closing }
     }
 

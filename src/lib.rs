@@ -40,6 +40,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod crypto;
+pub(crate) mod descriptors;
 pub mod dialect;
 pub(crate) mod edge;
 pub(crate) mod files;

@@ -14,14 +14,17 @@ use crate::cast::hub::Hub;
 use crate::config::Config;
 use crate::edge::place::Place;
 use crate::gateway::{self, Gateway};
-use crate::http::{Connections, Ops};
+use crate::http::{Connections, Ops, Site, Tls};
 use crate::tasks::Tasks;
+use crate::telemetry::Listener;
 use crate::webtransport::{Endpoint, OpenError};
-use crate::{http, journal, telemetry, upstream, webtransport};
+use crate::{descriptors, http, journal, telemetry, upstream, webtransport};
 
 /// How long streams that were told to end, and connections that were told to close, may take.
 const SOON: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Scrapers and orchestrators are few.
+const OPS_CONNECTIONS_MAX: usize = 64;
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,7 @@ impl Server {
     pub fn start(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
         let metrics = telemetry::install();
         let keyring = Keyring::open(&config.auth, &variable)?;
+        let config = &within_descriptors(config);
         // 1. The journal is there, ours, and nobody else's: else nothing is opened at all.
         let prepared = journal::prepare(&config.journal)?;
         // 2. Who asks is told that it takes a while.
@@ -63,12 +67,20 @@ impl Server {
         let stop = services.stop().clone();
         // Where anything below fails, nobody is told anything any more.
         let unless_started = stop.clone().drop_guard();
-        let router = http::ops_router(gateway::names(config), ops.clone());
-        let connections = Connections::new(router, config.http.clone(), services.clone(), stop.clone());
+        let site = Site {
+            listener: Listener::Ops,
+            router: http::ops_router(&config.http, gateway::names(config), ops.clone()),
+            config: config.http.clone(),
+            connections_max: OPS_CONNECTIONS_MAX,
+            addresses: None,
+        };
+        let connections = Connections::new(site, services.clone(), stop.clone());
         services.spawn(http::serve(ops_listener, connections));
         // 3. What the process before this one has left; the public listeners come when it is known.
         let opened = prepared.recover()?;
         let listener = bind("http.listen", config.http.listen)?;
+        let mut files = config.http.files();
+        let tls = files.as_mut().map(Tls::open).transpose()?;
         let client = upstream::client(&config.upstream, |builder| builder);
         let gateway = Gateway::new(config, variable, client, keyring, opened);
         let Gateway { hub, edge, public, connections, accepting, .. } = &gateway;
@@ -77,7 +89,10 @@ impl Server {
         // 4. Everybody else.
         ops.serves(edge.clone());
         let http = local(&listener, config.http.listen);
-        public.spawn(http::serve(listener, connections.clone()));
+        public.spawn(http::serve(listener, connections.clone().over(tls.clone())));
+        if let Some((tls, files)) = tls.zip(files) {
+            services.spawn(tls.renew(files, stop.clone()));
+        }
         let webtransport = endpoint.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
         if let Some(endpoint) = endpoint {
             public.spawn(endpoint.serve(edge.clone(), http.port(), accepting.clone()));
@@ -177,6 +192,21 @@ fn open_endpoint(config: &Config, place: Place) -> Result<Endpoint, StartError> 
         OpenError::Bind(error) => StartError::Bind { key: "webtransport.listen", addr, error },
         OpenError::Certificate(error) => error.into(),
     })
+}
+
+/// The configuration with no more connections than there can be file descriptors for.
+fn within_descriptors(config: &Config) -> Config {
+    let (mut config, limit) = (config.clone(), descriptors::raise());
+    let wanted = config.http.connections_max;
+    let granted = descriptors::for_clients(wanted, limit);
+    if granted < wanted {
+        warn!(
+            wanted,
+            granted, limit, "http.connections_max is more than `ulimit -n` allows: raise that, or lower it"
+        );
+        config.http.connections_max = granted;
+    }
+    config
 }
 
 fn local(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Settings, USAGE, fail, say};
 use crate::auth::Keyring;
-use crate::{logging, webtransport};
+use crate::{http, logging, webtransport};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -23,6 +23,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Err(problems) => return fail(USAGE, problems),
     };
     if let Err(problem) = logging::check(&config.log) {
+        return fail(USAGE, problem);
+    }
+    if let Err(problem) = http::check(&config.http) {
         return fail(USAGE, problem);
     }
     if let Err(problem) = webtransport::check(&config.webtransport) {

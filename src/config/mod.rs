@@ -15,6 +15,7 @@ pub use self::layers::Sources;
 pub use self::problems::Problems;
 use crate::cast::account::Quotas;
 use crate::cast::{coalesce, hub};
+use crate::edge::addresses;
 use crate::upstream::provider;
 use crate::{auth, http, journal, logging, upstream, webtransport};
 
@@ -22,6 +23,7 @@ use crate::{auth, http, journal, logging, upstream, webtransport};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub http: http::Config,
+    pub addresses: addresses::Config,
     pub ops: http::OpsConfig,
     pub ai_sdk: http::AiSdk,
     pub webtransport: webtransport::Config,

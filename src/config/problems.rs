@@ -46,7 +46,7 @@ impl Config {
                 problems.push(format!("{key} = {value}: {instead}"));
             }
         };
-        let Self { http, webtransport, coalesce, retention, limits, upstream, .. } = self;
+        let Self { http, addresses, webtransport, coalesce, retention, limits, upstream, .. } = self;
         let open = self.auth.wants_keys() || self.auth.insecure_open;
         let reach = [
             ("http.listen", http.listen, true),
@@ -74,6 +74,12 @@ impl Config {
             "write both webtransport.certificate and webtransport.key, or neither",
         );
         check(
+            http.certificate.is_some() == http.key.is_some(),
+            "http.certificate",
+            &if http.certificate.is_some() { "a file" } else { "nothing" },
+            "write both http.certificate and http.key, or neither",
+        );
+        check(
             (1..=ROTATE_S_MAX).contains(&webtransport.rotate_s),
             "webtransport.rotate_s",
             &webtransport.rotate_s,
@@ -94,11 +100,18 @@ impl Config {
             ("http.connections_max", http.connections_max as u64),
             ("http.body_bytes_max", http.body_bytes_max as u64),
             ("http.h2_streams_max", u64::from(http.h2_streams_max)),
+            ("http.head_fields_max", http.head_fields_max as u64),
+            ("http.uri_bytes_max", http.uri_bytes_max as u64),
+            ("http.tls_handshake_s", http.tls_handshake_s),
             ("http.first_byte_s", http.first_byte_s),
             ("http.head_s", http.head_s),
             ("http.request_s", http.request_s),
+            ("http.idle_s", http.idle_s),
             ("http.body_s", http.body_s),
             ("http.stalled_s", http.stalled_s),
+            ("addresses.connections_max", addresses.connections_max as u64),
+            ("addresses.subscriptions_per_s", u64::from(addresses.subscriptions_per_s)),
+            ("addresses.subscriptions_burst", u64::from(addresses.subscriptions_burst)),
             ("webtransport.sessions_max", webtransport.sessions_max as u64),
             ("webtransport.stalled_s", webtransport.stalled_s),
             ("coalesce.frame_bytes_max", coalesce.frame_bytes_max as u64),
@@ -129,6 +142,12 @@ impl Config {
             "http.head_bytes_max",
             &http.head_bytes_max,
             "write at least 8192",
+        );
+        check(
+            http.uri_bytes_max < http.head_bytes_max as usize,
+            "http.uri_bytes_max",
+            &http.uri_bytes_max,
+            "write less than http.head_bytes_max",
         );
         check(
             coalesce.frame_interval_ms <= 1000,

@@ -1,5 +1,7 @@
 //! What every surface shares: who may come in and under which names, where a viewer begins, and what is refused.
 
+pub(crate) mod addresses;
+pub(crate) mod bucket;
 pub(crate) mod certificate;
 pub(crate) mod cursor;
 pub(crate) mod forward;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use self::addresses::Addresses;
 use self::forward::Forward;
 use self::names::Names;
 use self::place::Place;
@@ -31,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) hub: Hub,
     pub(crate) gate: Gate,
     pub(crate) names: Names,
+    pub(crate) addresses: Addresses,
     /// Where calls go that are no streams.
     pub(crate) forward: Arc<dyn Forward>,
     /// Where WebTransport is, if anywhere.

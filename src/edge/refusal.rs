@@ -56,6 +56,14 @@ impl Refusal {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_subscriptions", message)
     }
 
+    /// Views and subscriptions that come too fast.
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let message = "this address asks for new views too fast (addresses.subscriptions_per_s): slow down";
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        Self { retry_after: Some(wait), ..refusal.with(json!({ "retry_ms": wait_ms })) }
+    }
+
     /// A stream that ended before its first byte.
     pub(crate) fn empty(end: &End) -> Self {
         let (reason, code) = end.why.wire();

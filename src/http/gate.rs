@@ -16,7 +16,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::debug;
 
 use super::App;
-use super::error::Error;
+use super::error::{self, Code, Error};
 use super::params::Params;
 use super::serve::Link;
 use crate::auth::{Credential, Denied, Grant};
@@ -57,16 +57,28 @@ impl FromRequestParts<App> for Granted {
     }
 }
 
+/// What every request is measured against.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) names: Names,
+    pub(super) uri_bytes_max: usize,
+    pub(super) head_fields_max: usize,
+}
+
 /// Refuses names and origins that are not ours, and notes how the request was answered.
-pub(super) async fn guard(State(names): State<Arc<Names>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(rules): State<Arc<Rules>>, request: Request, next: Next) -> Response {
+    let listener = request.extensions().get::<Link>().map(|link| link.listener);
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let id = crypto::hex(&crypto::random::<8>());
-    let mut response = match check(&names, &request) {
+    let mut response = match check(&rules, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
     telemetry::request_answered(&route, response.status().as_u16());
+    if let Some((Code(code), listener)) = response.extensions().get().zip(listener) {
+        telemetry::refused(listener, code);
+    }
     debug!(%method, route, status = response.status().as_u16(), request = id, "answered");
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hexadecimal digits"));
@@ -75,9 +87,20 @@ pub(super) async fn guard(State(names): State<Arc<Names>>, request: Request, nex
     response
 }
 
-fn check(names: &Names, request: &Request) -> Result<(), Error> {
+fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
+    let Rules { names, uri_bytes_max, head_fields_max } = rules;
+    if len(request.uri()) > *uri_bytes_max {
+        return Err(error::uri_too_long());
+    }
+    if request.headers().len() > *head_fields_max {
+        return Err(error::head_too_large());
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.uri().authority().is_none() {
+        return Err(Error::bad_request("invalid_host", "send one Host field, with the name of this gateway"));
+    }
     let host = host(request.uri(), request.headers());
-    let local = request.extensions().get::<Link>().map(|link| link.local.ip());
+    let local = request.extensions().get::<Link>().map(|link| link.place.local.ip());
     if !host.as_ref().is_some_and(|host| names.is_ours(host.host(), local)) {
         return Err(Error::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -96,6 +119,12 @@ fn check(names: &Names, request: &Request) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// As long as it came.
+fn len(uri: &Uri) -> usize {
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    uri.path_and_query().map_or(0, |path| path.as_str().len()).saturating_add(authority)
 }
 
 /// The name under which a request calls us, given once.

@@ -18,6 +18,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::App;
+use super::depth;
 use super::error::Error;
 use super::gate::{self, Granted};
 use super::place;
@@ -91,6 +92,7 @@ pub(super) async fn start(
     let key = idempotency_key(&headers)?;
     is_json(&headers)?;
     let body = read(&app, &headers, body).await?;
+    depth::check(&body)?;
     let order = order(&app, &grant, &headers, key, parse(&body)?)?;
     let Started { cast, replayed } = app.hub.start(order).await?;
     if !replayed {
@@ -306,7 +308,7 @@ impl Bases {
             None => {
                 let host = gate::host(uri, headers)
                     .map_or_else(|| app.config.listen.to_string(), |host| host.to_string());
-                format!("http://{host}")
+                format!("{}://{host}", app.config.scheme())
             }
         };
         Self { http, webtransport: place::base(app, uri, headers) }

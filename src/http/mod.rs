@@ -1,12 +1,16 @@
 //! The HTTP surface: extract, one core call, translate. docs/protocol.md is its specification.
 
 mod chat;
+mod connection;
+mod crowd;
+mod depth;
 mod doors;
 mod error;
 mod gate;
 mod intake;
 mod introduction;
 mod lane;
+mod last_words;
 mod long_poll;
 mod manners;
 mod ops;
@@ -14,35 +18,49 @@ mod page;
 mod params;
 mod place;
 mod providers;
+mod pulse;
 mod serve;
 mod streams;
 mod tickets;
+mod tls;
 mod ui;
 mod usage;
 mod viewing;
 mod wire;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use url::Url;
 
 pub use self::doors::ai_sdk::Config as AiSdk;
+use self::gate::Rules;
 pub(crate) use self::ops::{Ops, router as ops_router};
-pub(crate) use self::serve::{Connections, bind, serve};
+pub(crate) use self::serve::{Connections, Site, bind, serve};
+pub(crate) use self::tls::Tls;
 use crate::edge::Edge;
+use crate::edge::certificate::{CertificateError, Files};
 use crate::edge::names::Names;
+use crate::telemetry;
 
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// A certificate chain and its key, PEM; with them the listener speaks TLS and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// Where the outside finds this gateway; urls in answers begin with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<Url>,
@@ -55,9 +73,13 @@ pub struct Config {
     pub connections_max: usize,
     pub h2_streams_max: u32,
     pub head_bytes_max: u32,
+    pub head_fields_max: usize,
+    pub uri_bytes_max: usize,
+    pub tls_handshake_s: u64,
     pub first_byte_s: u64,
     pub head_s: u64,
     pub request_s: u64,
+    pub idle_s: u64,
     pub body_s: u64,
     pub stalled_s: u64,
 }
@@ -66,6 +88,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            certificate: None,
+            key: None,
             public_url: None,
             hosts: Vec::new(),
             cors_origins: Vec::new(),
@@ -73,14 +97,41 @@ impl Default for Config {
             metadata_bytes_max: 16 * 1024,
             connections_max: 16_384,
             h2_streams_max: 128,
-            head_bytes_max: 32 * 1024,
+            head_bytes_max: 16 * 1024,
+            head_fields_max: 64,
+            uri_bytes_max: 4096,
+            tls_handshake_s: 10,
             first_byte_s: 5,
-            head_s: 10,
+            head_s: 5,
             request_s: 10,
+            idle_s: 30,
             body_s: 30,
             stalled_s: 30,
         }
     }
+}
+
+impl Config {
+    /// Where its certificate is, if it speaks TLS.
+    pub(crate) fn files(&self) -> Option<Files> {
+        let (chain, key) = self.certificate.clone().zip(self.key.clone())?;
+        Some(Files::new("http", chain, key))
+    }
+
+    /// What urls of the listener begin with.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+
+    fn rules(&self, names: Names) -> Rules {
+        let Self { uri_bytes_max, head_fields_max, .. } = *self;
+        Rules { names, uri_bytes_max, head_fields_max }
+    }
+}
+
+/// Whether the certificate that is configured can be used, if one is.
+pub fn check(config: &Config) -> Result<(), CertificateError> {
+    config.files().map_or(Ok(()), |files| files.read().map(drop))
 }
 
 /// `[ops]`
@@ -131,13 +182,16 @@ impl std::ops::Deref for App {
 
 /// The public surface.
 pub(crate) fn router(app: App) -> Router {
-    let routes = Router::new()
-        .route("/v1/streams", post(intake::start).get(streams::list))
-        .route("/v1/streams/{id}", get(streams::show).delete(streams::stop))
+    let views = Router::new()
         .route("/v1/streams/{id}/events", get(viewing::events))
         .route("/v1/streams/{id}/raw", get(viewing::raw))
         .route("/v1/streams/{id}/text", get(viewing::text))
         .route("/v1/streams/{id}/ui", get(ui::show))
+        .route_layer(from_fn_with_state(app.clone(), crowd::guard));
+    let routes = Router::new()
+        .route("/v1/streams", post(intake::start).get(streams::list))
+        .route("/v1/streams/{id}", get(streams::show).delete(streams::stop))
+        .merge(views)
         .route("/v1/providers", get(providers::list))
         .route("/v1/usage", get(usage::show))
         .route("/v1/tickets", post(tickets::issue))
@@ -145,22 +199,27 @@ pub(crate) fn router(app: App) -> Router {
         .merge(page::routes())
         .merge(doors::routes());
     let cors = gate::cors(&app.config.cors_origins);
-    let names = app.names.clone();
-    finish(routes, cors, names, app)
+    let rules = app.config.rules(app.names.clone());
+    finish(routes, cors, rules, app)
 }
 
 /// What every router of this gateway has: guards in front, our own errors behind.
 fn finish<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     cors: Option<CorsLayer>,
-    names: Names,
+    rules: Rules,
     state: S,
 ) -> Router {
     let routes = routes.method_not_allowed_fallback(async || error::method_not_allowed());
+    // A bug in a handler costs the one request.
+    let routes = routes.layer(CatchPanicLayer::custom(|_| {
+        telemetry::panicked("http");
+        error::internal().into_response()
+    }));
     // Behind the guard, which also guards and names the answers to preflights.
     let routes = match cors {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
-    routes.layer(from_fn_with_state(Arc::new(names), gate::guard)).with_state(state)
+    routes.layer(from_fn_with_state(Arc::new(rules), gate::guard)).with_state(state)
 }

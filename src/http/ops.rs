@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{error, finish};
+use super::{Config, error, finish};
 use crate::edge::Edge;
 use crate::edge::names::Names;
 use crate::telemetry;
@@ -40,13 +40,13 @@ impl Ops {
 const SAMPLE: Duration = Duration::from_secs(1);
 
 /// The operations surface.
-pub(crate) fn router(names: Names, ops: Ops) -> Router {
+pub(crate) fn router(config: &Config, names: Names, ops: Ops) -> Router {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready));
     let routes = routes.fallback(async || error::not_found());
-    finish(routes, None, names, ops)
+    finish(routes, None, config.rules(names), ops)
 }
 
 async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {

@@ -1,47 +1,60 @@
-//! The accept loop: a connection that does not ask for something in time is closed, and so is one that does not take
-//! what it asked for. (`axum::serve` has neither deadline.)
+//! The accept loop: who may have a connection at all. (`axum::serve` has no deadline and no limit.)
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use bytes::Bytes;
-use http::response::Parts;
-use http::{Method, Request, Version};
-use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tower_service::Service;
 use tracing::{debug, warn};
 
-use super::Config;
-use super::lane::{Held, Lane, Left, Order, Rooms, Slot, write_headers};
-use super::wire::{Answering, Flushes, Wire};
+use super::error::{self, Error};
+use super::lane::{Held, Rooms};
+use super::tls::Tls;
+use super::wire::{Answering, Flushes};
+use super::{Config, connection, last_words};
+use crate::edge::addresses::{Addresses, Connected};
 use crate::tasks::Tasks;
-use crate::telemetry;
+use crate::telemetry::{self, Listener};
 
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long nothing is accepted where there is no file descriptor for it.
+const RESPITE: Duration = Duration::from_millis(100);
+/// How long that is not said again.
+const SAID_FOR: Duration = Duration::from_secs(10);
 
-/// Where a connection comes from and arrives; a request finds it in its extensions.
+/// Where a connection has arrived, and where it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
+}
+
+/// What a request has to know of its connection; it finds it in its extensions.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    pub(crate) local: SocketAddr,
+    pub(crate) listener: Listener,
+    pub(crate) place: Place,
     pub(crate) flushes: Flushes,
     /// Other requests may be answered at the same time.
     pub(crate) is_shared: bool,
     /// The answer to this request may be left to a room.
     pub(crate) takes_lane: bool,
     pub(crate) answering: Answering,
+}
+
+/// What a listener serves, and to whom.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) listener: Listener,
+    pub(crate) router: Router,
+    pub(crate) config: Config,
+    pub(crate) connections_max: usize,
+    /// Who counts the connections of each address, if anybody does.
+    pub(crate) addresses: Option<Addresses>,
 }
 
 /// Binds a listener whose connections keep little in the kernel: a viewer that never reads would otherwise hold
@@ -58,6 +71,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves connections until they are to stop; then no new ones are taken, and idle ones are closed.
 pub(crate) async fn serve(listener: TcpListener, connections: Connections) {
+    let mut said: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -72,8 +86,12 @@ pub(crate) async fn serve(listener: TcpListener, connections: Connections) {
             }
             Err(error) => {
                 // Out of file descriptors, mostly: the backlog waits until there are some again.
-                warn!(%error, "a connection could not be accepted");
-                sleep(Duration::from_millis(100)).await;
+                telemetry::refused(connections.site.listener, "not_accepted");
+                if said.is_none_or(|at| at.elapsed() > SAID_FOR) {
+                    said = Some(Instant::now());
+                    warn!(%error, "connections cannot be accepted");
+                }
+                sleep(RESPITE).await;
             }
         }
     }
@@ -82,8 +100,8 @@ pub(crate) async fn serve(listener: TcpListener, connections: Connections) {
 /// Serves connections, whoever accepts them; clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
-    router: Router,
-    config: Arc<Config>,
+    site: Arc<Site>,
+    tls: Option<Tls>,
     places: Arc<Semaphore>,
     rooms: Rooms,
     tasks: Tasks,
@@ -91,237 +109,125 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(router: Router, config: Config, tasks: Tasks, stop: CancellationToken) -> Self {
-        let places = Arc::new(Semaphore::new(config.connections_max));
-        let rooms = Rooms::new(tasks.clone(), Duration::from_secs(config.stalled_s));
-        Self { router, config: Arc::new(config), places, rooms, tasks, stop }
+    pub(crate) fn new(site: Site, tasks: Tasks, stop: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(site.connections_max));
+        let rooms = Rooms::new(tasks.clone(), Duration::from_secs(site.config.stalled_s));
+        Self { site: Arc::new(site), tls: None, places, rooms, tasks, stop }
+    }
+
+    /// The same over TLS, if there is any.
+    pub(crate) fn over(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Serves a connection that has arrived at this address, if there is a place for it.
     pub(crate) fn take(&self, stream: TcpStream, local: SocketAddr) {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            refuse(&stream);
-            return;
+        let peer = stream.peer_addr().unwrap_or(local);
+        let (place, connected) = match self.admit(peer) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(&stream, &refusal),
         };
-        let Self { router, config, rooms, tasks, stop, .. } = self.clone();
+        let Self { site, tls, rooms, tasks, stop, .. } = self.clone();
         self.tasks.spawn(async move {
-            let held = Held { _place: place, _open: telemetry::Connection::opened() };
-            match connection(stream, local, router, &config, tasks, stop).await {
+            let held = Held { _place: place, _connected: connected, _open: telemetry::Connection::opened() };
+            let place = Place { local, peer };
+            match connection::run(stream, place, &site, tls.as_ref(), tasks, stop).await {
                 Ok(Some((stream, head, order))) => rooms.seat(stream, &head, order, held),
                 Ok(None) => {}
                 Err(error) => debug!(error = &*error, "connection closed"),
             }
         });
     }
-}
 
-/// Says in as few bytes as possible that there is no place for one more connection.
-fn refuse(stream: &TcpStream) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    telemetry::connection_refused();
-    debug!("refused a connection: http.connections_max is reached");
-    let _ = stream.try_write(FULL);
-}
-
-async fn connection(
-    stream: TcpStream,
-    local: SocketAddr,
-    router: Router,
-    config: &Config,
-    tasks: Tasks,
-    stop: CancellationToken,
-) -> Result<Option<(TcpStream, Parts, Order)>, Box<dyn std::error::Error + Send + Sync>> {
-    let Some(speaks_h2) = stop
-        .run_until_cancelled(speaks_h2(&stream, Duration::from_secs(config.first_byte_s)))
-        .await
-        .transpose()?
-    else {
-        return Ok(None);
-    };
-    let mut wire = Wire::new(stream, Duration::from_secs(config.stalled_s));
-    if speaks_h2 {
-        over_h2(wire, local, router, config, tasks, stop).await?;
-        return Ok(None);
+    /// A place for a connection, if there is one for its address.
+    fn admit(&self, peer: SocketAddr) -> Result<(OwnedSemaphorePermit, Option<Connected>), Error> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            telemetry::connection_refused();
+            error::overloaded()
+        })?;
+        let addresses = self.site.addresses.as_ref();
+        let connected =
+            addresses.map(|addresses| addresses.connect(peer.ip()).ok_or_else(error::too_many_connections));
+        Ok((place, connected.transpose()?))
     }
-    let mut has_lane = true;
-    loop {
-        let Some(left) = over_h1(wire, local, router.clone(), config, &stop, has_lane).await? else {
-            return Ok(None);
+
+    /// Says at once that there is no place for one more connection, to whom it can be said without TLS.
+    fn refuse(&self, stream: &TcpStream, refusal: &Error) {
+        telemetry::refused(self.site.listener, refusal.code);
+        debug!(code = refusal.code, "refused a connection");
+        if self.tls.is_none() {
+            let _ = stream.try_write(&last_words::of(refusal));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::Method;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::edge::names::Names;
+    use crate::http::finish;
+
+    /// A surface with bugs in it.
+    fn router(config: &Config) -> Router {
+        async fn broken() -> Body {
+            panic!("words of a stream");
+        }
+        let breaks_off = async || {
+            Body::from_stream(async_stream::stream! {
+                yield Ok::<_, io::Error>("so far");
+                tokio::task::yield_now().await;
+                panic!("words of a stream");
+            })
         };
-        if left.behind.is_empty() {
-            return Ok(Some((left.wire.into_stream(), left.head, left.order)));
-        }
-        // Something was asked behind the viewer: it is answered again, by a body, and what is behind it after it.
-        (wire, has_lane) = (left.wire.again([left.asked, left.behind].concat().into()), false);
+        let routes = Router::new()
+            .route("/broken", get(broken))
+            .route("/breaks-off", get(breaks_off))
+            .route("/fine", get(async |method: Method| method.to_string()));
+        let names = Names { public_url: None, hosts: Vec::new(), origins: Vec::new() };
+        finish(routes, None, config.rules(names), ())
     }
-}
 
-/// A connection that has left hyper.
-struct Leaving {
-    wire: Wire,
-    head: Parts,
-    order: Order,
-    /// The request as it stood on the wire, and what was read behind it.
-    asked: Bytes,
-    behind: Bytes,
-}
-
-async fn over_h1(
-    wire: Wire,
-    local: SocketAddr,
-    router: Router,
-    config: &Config,
-    stop: &CancellationToken,
-    has_lane: bool,
-) -> Result<Option<Leaving>, hyper::Error> {
-    let (slot, answering) = (Slot::default(), wire.answering());
-    let link = Link {
-        local,
-        flushes: wire.flushes(),
-        is_shared: false,
-        takes_lane: false,
-        answering: answering.clone(),
-    };
-    let filling = slot.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let takes_lane = has_lane && is_plain(&request);
-        answering.set(takes_lane);
-        request.extensions_mut().insert(Link { takes_lane, ..link.clone() });
-        let (mut router, slot, answering) = (router.clone(), filling.clone(), answering.clone());
-        let asked = if takes_lane { wire_head(&request) } else { Vec::new() };
-        // Boxed, so that the connection can be taken apart.
-        Box::pin(async move {
-            let response = router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
-            if let Some(order) = response.extensions().get::<Lane>().and_then(Lane::take) {
-                slot.fill(Left { head: response.into_parts().0, order, asked: asked.into() });
-                return std::future::pending().await;
-            }
-            answering.set(false);
-            Ok::<_, Infallible>(response)
-        })
-    });
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(config.head_s))
-        .max_headers(100)
-        .max_buf_size(config.head_bytes_max as usize)
-        .serve_connection(TokioIo::new(wire), service);
-    let mut is_stopping = false;
-    let Left { head, order, asked } = loop {
-        tokio::select! {
-            done = &mut connection => {
-                done?;
-                return Ok(None);
-            }
-            left = slot.filled() => break left,
-            () = stop.cancelled(), if !is_stopping => {
-                is_stopping = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-        }
-    };
-    let parts = connection.into_parts();
-    Ok(Some(Leaving { wire: parts.io.into_inner(), head, order, asked, behind: parts.read_buf }))
-}
-
-async fn over_h2(
-    wire: Wire,
-    local: SocketAddr,
-    router: Router,
-    config: &Config,
-    tasks: Tasks,
-    stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let link = Link {
-        local,
-        flushes: wire.flushes(),
-        is_shared: true,
-        takes_lane: false,
-        answering: wire.answering(),
-    };
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = asked.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        seen.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(link.clone());
-        router.clone().call(request.map(Body::new))
-    });
-    let connection = http2::Builder::new(Executor(tasks))
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(config.h2_streams_max)
-        .max_send_buf_size(64 * 1024)
-        .max_header_list_size(config.head_bytes_max)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .serve_connection(TokioIo::new(wire), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        done = connection.as_mut() => done?,
-        () = unasked(&asked, Duration::from_secs(config.request_s)) => return Err("no request in time".into()),
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await?;
-        }
+    async fn ask(addr: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
     }
-    Ok(())
-}
 
-/// A request without a body, as it stands on the wire.
-fn wire_head(request: &Request<Incoming>) -> Vec<u8> {
-    let mut out = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
-    write_headers(request.headers(), &mut out);
-    out.extend_from_slice(b"\r\n");
-    out
-}
-
-/// Whether a request says everything in its head, and can be answered until the connection ends.
-fn is_plain(request: &Request<Incoming>) -> bool {
-    request.method() == Method::GET && request.version() == Version::HTTP_11 && request.body().is_end_stream()
-}
-
-/// Whether the client begins with the HTTP/2 preface. Waits for the first byte, and then for as many as it takes to
-/// tell, within one deadline.
-async fn speaks_h2(stream: &TcpStream, within: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + within;
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "no request in time");
-    let mut begin = [0; PREFACE.len()];
-    loop {
-        let len = timeout_at(deadline, stream.peek(&mut begin)).await.map_err(|_| late())??;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    #[tokio::test]
+    async fn a_panic_costs_one_request() {
+        let config = Config::default();
+        let site = Site {
+            listener: Listener::Public,
+            router: router(&config),
+            connections_max: 4,
+            config,
+            addresses: None,
+        };
+        let (tasks, stop) = (Tasks::default(), CancellationToken::new());
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connections = Connections::new(site, tasks.clone(), stop.clone());
+        let places = connections.places.clone();
+        tasks.spawn(serve(listener, connections));
+        for _ in 0..10 {
+            let broken = ask(addr, "/broken").await;
+            assert!(broken.starts_with("HTTP/1.1 500 ") && broken.contains("\"internal\""), "{broken}");
+            assert!(!broken.contains("words of a stream"), "{broken}");
+            let breaks_off = ask(addr, "/breaks-off").await;
+            assert!(breaks_off.contains("so far") && !breaks_off.ends_with("0\r\n\r\n"), "{breaks_off}");
         }
-        if begin[..len] != PREFACE[..len] {
-            return Ok(false);
-        }
-        if len == PREFACE.len() {
-            return Ok(true);
-        }
-        // A peek does not wait for more than there is.
-        if Instant::now() >= deadline {
-            return Err(late());
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Returns if nothing was asked within the deadline.
-async fn unasked(asked: &AtomicBool, within: Duration) {
-    sleep(within).await;
-    if asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Runs the tasks of HTTP/2 connections where all tasks run.
-#[derive(Clone)]
-struct Executor(Tasks);
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
+        assert!(ask(addr, "/fine").await.ends_with("GET"));
+        stop.cancel();
+        tasks.wait().await;
+        assert_eq!(places.available_permits(), 4, "nothing is left of them");
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
+use super::depth;
 use super::error::Error;
 use super::gate::Granted;
 use super::intake;
@@ -53,6 +54,7 @@ pub(super) async fn issue(
     // Whoever may hand nothing on is told so, whatever else is wrong.
     grant.issue([Scope::Read].into_iter().collect())?;
     let body = intake::read(&app, &headers, body).await?;
+    depth::check(&body)?;
     let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or(&text).to_owned();

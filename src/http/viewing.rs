@@ -170,12 +170,12 @@ pub(super) async fn text(
 }
 
 /// What `EventSource` and its like ask for.
-const EVENT_STREAM: &str = "text/event-stream";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 /// What a script asks for that wants events as lines of JSON.
 const LINES: &str = "application/x-ndjson";
 
 /// Whether the caller names this media type among those that it takes.
-fn is_wanted(headers: &HeaderMap, media_type: &str) -> bool {
+pub(super) fn is_wanted(headers: &HeaderMap, media_type: &str) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     accepts
         .flat_map(|accept| accept.split(','))

@@ -1,5 +1,5 @@
-//! A connection's socket. It gives up on a peer that takes nothing for too long, and tells when everything that was
-//! written to it is out.
+//! A connection's socket. It gives up on a peer that takes nothing for too long, and tells when something has come and
+//! when everything that was written to it is out.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
+use super::pulse::Pulse;
+
 /// A connection that shows how far the peer has taken what was written.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire<S> {
+    stream: S,
     /// How long a write may make no progress.
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -26,6 +27,7 @@ pub(crate) struct Wire {
     answering: Answering,
     /// What is read once more, before the socket.
     again: Bytes,
+    heads: Option<Heads>,
 }
 
 /// Whether a request is being answered whose client may have shut its side already. It is not told so: for hyper it
@@ -37,6 +39,14 @@ impl Answering {
     pub(crate) fn set(&self, is_answering: bool) {
         self.0.store(is_answering, Ordering::Relaxed);
     }
+}
+
+/// What a connection of HTTP/1.1 has to know of the heads that come.
+#[derive(Debug)]
+struct Heads {
+    pulse: Pulse,
+    /// No line has ended yet.
+    is_first_line: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,10 +88,10 @@ impl Flushes {
     }
 }
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
+impl<S> Wire<S> {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
         let (stalled, state, answering) = (None, Arc::default(), Answering::default());
-        Self { stream, patience, stalled, state, answering, again: Bytes::new() }
+        Self { stream, patience, stalled, state, answering, again: Bytes::new(), heads: None }
     }
 
     /// The same connection, on which this is read again.
@@ -89,9 +99,25 @@ impl Wire {
         Self { again, ..self }
     }
 
+    /// Tells when heads begin. Until the first request has come nothing is said to the peer: what hyper would say of a
+    /// head that it cannot read is said better by somebody else.
+    pub(super) fn for_heads(mut self, pulse: Pulse) -> Self {
+        self.heads = Some(Heads { pulse, is_first_line: true });
+        self
+    }
+
+    /// Whether the first line of the first head has not ended yet.
+    pub(super) fn is_in_first_line(&self) -> bool {
+        self.heads.as_ref().is_some_and(|heads| heads.is_first_line)
+    }
+
     /// The socket, for somebody else.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> S {
         self.stream
+    }
+
+    fn is_mute(&self) -> bool {
+        self.heads.as_ref().is_some_and(|heads| !heads.pulse.has_asked())
     }
 
     pub(crate) fn flushes(&self) -> Flushes {
@@ -118,7 +144,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.again.is_empty() {
@@ -128,15 +154,26 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let is_end = buf.filled().len() == before;
-        // Whoever answers goes on by itself, and then it is read again.
-        if is_end && this.answering.0.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(Ok(())) }
+        let came = &buf.filled()[before..];
+        if came.is_empty() {
+            // Whoever answers goes on by itself, and then it is read again.
+            let is_answering = this.answering.0.load(Ordering::Relaxed);
+            return if is_answering { Poll::Pending } else { Poll::Ready(Ok(())) };
+        }
+        if let Some(heads) = &mut this.heads {
+            heads.pulse.read();
+            heads.is_first_line = heads.is_first_line && !came.contains(&b'\n');
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.is_mute() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.watch(cx, result)
     }
@@ -147,6 +184,9 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.is_mute() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.watch(cx, result)
     }
@@ -157,12 +197,18 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        let result = Pin::new(&mut this.stream).poll_flush(cx);
+        ready!(this.watch(cx, result))?;
         this.state.send_modify(|state| state.flushes += 1);
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.is_mute() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.watch(cx, result)
     }
 }

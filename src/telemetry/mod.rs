@@ -11,12 +11,15 @@ mod viewing;
 mod webtransport;
 
 use std::sync::{Mutex, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use self::auth::{denied, keys_read};
-pub use self::http::{Connection, connection_refused, request_answered};
+pub use self::http::{
+    Connection, Listener, connection_refused, http_certificate_expires, refused, request_answered,
+};
 pub use self::journal::{Journal, piece_read, sample_database, sample_journal};
 pub use self::stream::{
     Appending, Breaker, breaker_is, call_refused, connect_retried, flush_forced, provider_is_known,
@@ -70,6 +73,11 @@ pub fn install() -> PrometheusHandle {
             for room in ["cast", "http", "journal", "server", "upstream", "view", "webtransport"] {
                 counter!("tokencast_panics_total", "where" => room).increment(0);
             }
+            for listener in Listener::ALL {
+                let listener = listener.label();
+                counter!("tokencast_refused_total", "listener" => listener, "reason" => "overloaded")
+                    .increment(0);
+            }
             gauge!("tokencast_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             handle
         })
@@ -111,6 +119,7 @@ fn describe() {
     describe_counter!("tokencast_http_requests_total", "HTTP requests, by route and status code");
     describe_counter!("tokencast_denied_total", "Callers who were refused, by error code");
     describe_counter!("tokencast_keys_reads_total", "Times that auth.keys_file was read again, by outcome");
+    describe_counter!("tokencast_refused_total", "What was refused, by listener and reason");
     describe_gauge!("tokencast_http_connections", "Open connections");
     describe_counter!(
         "tokencast_http_connections_refused_total",
@@ -169,6 +178,11 @@ fn describe() {
     describe_gauge!("tokencast_memory_limit_bytes", Unit::Bytes, "limits.memory_bytes_max");
     describe_gauge!("tokencast_disk_used_bytes", Unit::Bytes, "Bytes that the journal uses of the disk");
     describe_gauge!("tokencast_disk_limit_bytes", Unit::Bytes, "limits.disk_bytes_max");
+}
+
+/// Seconds since 1970.
+fn timestamp(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Reads what is sampled and not counted: the budgets of memory and disk, and the figures of the process.

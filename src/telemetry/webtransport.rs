@@ -1,6 +1,6 @@
 //! What WebTransport counts.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use metrics::{Gauge, counter, gauge, histogram};
 
@@ -99,6 +99,5 @@ pub fn session_traffic(now: &Traffic, before: &Traffic, rtt: Duration) {
 
 /// When the certificate in use expires.
 pub fn certificate_expires(at: SystemTime) {
-    let seconds = at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    gauge!("tokencast_webtransport_certificate_expiry_timestamp_seconds").set(seconds);
+    gauge!("tokencast_webtransport_certificate_expiry_timestamp_seconds").set(super::timestamp(at));
 }

@@ -16,8 +16,9 @@ use wtransport::endpoint::{IncomingSession, SessionRequest};
 use super::meter::Meters;
 use super::session::{Around, Session, Want};
 use crate::auth::Credential;
+use crate::edge::addresses::Connected;
 use crate::edge::query::Query;
-use crate::telemetry::{self, Handshake};
+use crate::telemetry::{self, Handshake, Listener};
 
 /// From the first packet to CONNECT.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
@@ -49,7 +50,16 @@ struct Guard {
 enum Refused {
     Forbidden,
     NotFound,
+    /// Its address has too many.
+    Crowded,
     Full,
+}
+
+/// What a session holds as long as it is open.
+#[derive(Debug)]
+struct Held {
+    _connected: Connected,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Lobby {
@@ -84,14 +94,17 @@ impl Lobby {
                     telemetry::handshake(Handshake::Failed);
                     return;
                 };
-                let refused = match guard.admit(&request) {
-                    Ok(want) => match places.try_acquire_owned() {
-                        Ok(place) => return guard.accept(request, want, place, permit, &meters).await,
-                        Err(_) => Refused::Full,
-                    },
-                    Err(refused) => refused,
-                };
-                refuse(request, refused).await;
+                // Only now the address has proved to be its own.
+                let connected = guard.around.edge.addresses.connect(peer.ip());
+                let admitted = guard.admit(&request).and_then(|want| {
+                    let connected = connected.ok_or(Refused::Crowded)?;
+                    let place = places.try_acquire_owned().map_err(|_| Refused::Full)?;
+                    Ok((want, Held { _connected: connected, _place: place }))
+                });
+                match admitted {
+                    Ok((want, held)) => guard.accept(request, want, held, permit, &meters).await,
+                    Err(refused) => refuse(request, refused).await,
+                }
             }
             .instrument(span),
         );
@@ -137,7 +150,7 @@ impl Guard {
         &self,
         request: SessionRequest,
         want: Want,
-        place: OwnedSemaphorePermit,
+        held: Held,
         handshake: OwnedSemaphorePermit,
         meters: &Meters,
     ) {
@@ -149,22 +162,29 @@ impl Guard {
         drop(handshake);
         let _metered = meters.add(&connection);
         Box::pin(Session::new(connection, self.around.clone(), want).run()).await;
-        drop(place);
+        drop(held);
     }
 }
 
 async fn refuse(request: SessionRequest, refused: Refused) {
     debug!(?refused, "a session is refused");
+    let reason = match refused {
+        Refused::Forbidden => "forbidden",
+        Refused::NotFound => "not_found",
+        Refused::Crowded => "too_many_connections",
+        Refused::Full => "overloaded",
+    };
+    telemetry::refused(Listener::WebTransport, reason);
     telemetry::handshake(match refused {
         Refused::Forbidden => Handshake::Forbidden,
         Refused::NotFound => Handshake::NotFound,
-        Refused::Full => Handshake::Overloaded,
+        Refused::Full | Refused::Crowded => Handshake::Overloaded,
     });
     let _ = timeout(ANSWER_WITHIN, async {
         match refused {
             Refused::Forbidden => request.forbidden().await,
             Refused::NotFound => request.not_found().await,
-            Refused::Full => request.too_many_requests().await,
+            Refused::Full | Refused::Crowded => request.too_many_requests().await,
         }
     })
     .await;

@@ -75,6 +75,7 @@ async fn every_metric_is_there_and_its_labels_are_bounded() {
         "code",
         "cause",
         "direction",
+        "listener",
         "outcome",
         "route",
         "version",

@@ -29,7 +29,7 @@ use crate::http::error::Error;
 use crate::http::gate::Granted;
 use crate::http::params::{Name, Params};
 use crate::http::serve::Link;
-use crate::http::{App, intake, ui};
+use crate::http::{App, depth, intake, ui};
 
 /// Chats whose newest stream is remembered; of others, and after a restart, the streams' metadata tells.
 const CHATS_MAX: usize = 10_000;
@@ -134,6 +134,7 @@ async fn chat(
     body: Bytes,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
+    depth::check(&body)?;
     grant.start()?;
     let key = intake::idempotency_key(headers)?;
     let invalid = |what: String| Error::bad_request("invalid_field", what);

@@ -14,6 +14,7 @@ use crate::cast::hub::order::{Ask, Order, Started};
 use crate::crypto::fingerprint;
 use crate::dialect::splice::top_level_string;
 use crate::http::App;
+use crate::http::depth;
 use crate::http::error::Error;
 use crate::http::gate::Granted;
 use crate::http::intake;
@@ -112,6 +113,7 @@ fn model_in(path: &str) -> Option<String> {
 }
 
 fn parse(body: &Bytes) -> Result<Box<RawValue>, Error> {
+    depth::check(body)?;
     let request: Box<RawValue> = serde_json::from_slice(body)
         .map_err(|error| Error::bad_request("invalid_json", format!("the body is not JSON: {error}")))?;
     if !request.get().starts_with('{') {

@@ -20,6 +20,7 @@ pub(super) fn answer(door: Door, error: Error) -> Response {
     *response.status_mut() = status;
     let headers = std::mem::take(response.headers_mut());
     let mut answer = (status, Json(body)).into_response();
+    *answer.extensions_mut() = std::mem::take(response.extensions_mut());
     for (name, value) in headers {
         let Some(name) = name else { continue };
         if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {

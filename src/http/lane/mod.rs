@@ -28,6 +28,7 @@ use super::manners::Manners;
 use crate::cast::about::Number;
 use crate::cast::block::Seq;
 use crate::cast::{Attached, Cast};
+use crate::edge::addresses::Connected;
 use crate::tasks::Tasks;
 use crate::telemetry::{self, Audience};
 use crate::view::View;
@@ -108,6 +109,7 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) _place: OwnedSemaphorePermit,
+    pub(super) _connected: Option<Connected>,
     pub(super) _open: telemetry::Connection,
 }
 
