@@ -11,7 +11,6 @@ pub mod keys;
 pub mod scope;
 pub mod ticket;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub use self::grant::{Denied, Grant, Only};
 use self::keys::Keys;
 use self::scope::Scopes;
 use self::ticket::Tickets;
-use self::ticket::issuer::{self, Algorithm, Issuer};
+use self::ticket::issuer::{self, Algorithm};
 
 /// The tenant of a gateway without keys.
 pub const OPEN_TENANT: &str = "default";
@@ -37,7 +36,7 @@ fn default_tenant() -> String {
 pub struct Config {
     /// Listen beyond loopback although there are no keys.
     pub insecure_open: bool,
-    /// Further keys, in a file that `tokencast key` edits.
+    /// Further keys, of both kinds, in a file that `tokencast key` edits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_file: Option<PathBuf>,
     pub keys: Vec<key::Config>,
@@ -92,31 +91,22 @@ impl Credential {
     }
 }
 
-/// What opens a gateway, as far as its configuration and the files that it names say.
+/// A gate whose own tickets are not signed yet.
 #[derive(Debug)]
 pub struct Keyring {
     keys: Keys,
-    issuers: HashMap<String, Issuer>,
     audience: String,
     algorithm: Algorithm,
 }
 
 impl Keyring {
-    /// Reads what there is to read. `variable` looks up environment variables.
+    /// Reads what the configuration and the files that it names say. `variable` looks up environment variables.
     pub fn open(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
-        let keys = Keys::open(&config.keys, config.keys_file.as_deref()).map_err(Problem)?;
         if config.audience.is_empty() {
             return Err(Problem("auth.audience: write a name for this gateway, as in \"tokencast\"".into()));
         }
-        let mut issuers = HashMap::new();
-        for key in &config.ticket_keys {
-            let problem = |what: String| Problem(format!("auth.ticket_keys, kid = {:?}: {what}", key.kid));
-            let issuer = Issuer::of(key, &config.audience, &variable).map_err(problem)?;
-            if issuers.insert(key.kid.clone(), issuer).is_some() {
-                return Err(problem("two keys have this kid: choose another one".into()));
-            }
-        }
-        Ok(Self { keys, issuers, audience: config.audience.clone(), algorithm: config.ticket_algorithm })
+        let keys = Keys::open(config, variable).map_err(Problem)?;
+        Ok(Self { keys, audience: config.audience.clone(), algorithm: config.ticket_algorithm })
     }
 
     /// How many keys there are now.
@@ -135,8 +125,9 @@ pub struct Gate {
 impl Gate {
     /// The gateway's own tickets are signed by what comes of `secret`.
     pub fn new(keyring: Keyring, secret: &[u8; 32]) -> Self {
-        let Keyring { keys, issuers, audience, algorithm } = keyring;
-        Self { keys: Arc::new(keys), tickets: Tickets::new(issuers, &audience, algorithm, secret) }
+        let Keyring { keys, audience, algorithm } = keyring;
+        let keys = Arc::new(keys);
+        Self { tickets: Tickets::new(keys.clone(), &audience, algorithm, secret), keys }
     }
 
     /// Whether everybody who reaches the listener may do everything.

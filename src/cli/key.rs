@@ -111,14 +111,19 @@ fn new(options: &New) -> Result<(), String> {
 
 fn list(file: &Path) -> Result<(), String> {
     let named = |problem| format!("{}: {problem}", file.display());
-    let Contents { keys } = Contents::read(file).map_err(named)?;
-    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let name = width(&mut keys.iter().map(|key| key.name.len()));
-    let tenant = width(&mut keys.iter().map(|key| key.tenant.len()));
-    for key in &keys {
+    let Contents { keys, ticket_keys } = Contents::read(file).map_err(named)?;
+    let callers = keys.iter().map(|key| {
         let scopes: Vec<&str> = key.scopes.iter().map(Scope::name).collect();
-        let hash = &key.sha256.hex()[..16];
-        say(format_args!("{:name$}  {:tenant$}  {hash}  {}", key.name, key.tenant, scopes.join(",")));
+        [&*key.name, &*key.tenant, &key.sha256.hex()[..16], &*scopes.join(",")].map(str::to_owned)
+    });
+    let apps = ticket_keys
+        .iter()
+        .map(|app| [&*app.kid, &*app.tenant, app.algorithm.name(), "signs tickets"].map(str::to_owned));
+    let rows: Vec<[String; 4]> = callers.chain(apps).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let [name, tenant, hash] = [0, 1, 2].map(width);
+    for [a, b, c, d] in &rows {
+        say(format_args!("{a:name$}  {b:tenant$}  {c:hash$}  {d}"));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::forge::{Key, base64url};
+use crate::forge::{Key, base64url, from_now};
 use crate::gateway::{Gateway, Journal, config};
 use crate::http::{Call, Protocol, within};
 use crate::provider::{Ending, Provider, Script};
@@ -162,10 +162,26 @@ async fn a_gateway_takes_keys_up_and_drops_them_while_it_runs() {
     assert_eq!(send(Call::post(r#"{"request":{"model":"m"}}"#), newer).await, 403, "its scopes count");
     assert_eq!(send(Call::get("/v1/streams"), &new).await, 401, "it is not in the file any more");
 
-    // The last one is gone: the gateway is closed, and not open.
+    // An app that signs tickets is known as long as it stands there.
+    let claims = json!({ "aud": "tokencast", "exp": from_now(60), "stream": "s" });
+    let signed = Key::ed25519(7).ticket("app", &claims);
+    assert_eq!(send(Call::get("/v1/streams/s"), &signed).await, 401);
+    let (with, public_key) = (fs::read_to_string(&path).unwrap(), base64url(Key::ed25519(7).public()));
+    fs::write(&path, format!("{with}[[ticket_keys]]\nkid = \"app\"\npublic_key = \"{public_key}\"\n"))
+        .unwrap();
+    within("the app", async {
+        while send(Call::get("/v1/streams/s"), &signed).await != 200 {
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+    assert!(says(&["key", "list", "--file", file]).ends_with("signs tickets"));
+
+    // The last key is gone: the gateway is closed, and not open.
     says(&["key", "revoke", "n", "--file", file]);
     answers(&gateway, newer, 401).await;
     assert_eq!(gateway.send(&Call::get("/v1/streams")).await.status, 401);
+    assert_eq!(send(Call::get("/v1/streams/s"), &signed).await, 200, "the rest of the file stays");
 }
 
 #[test]

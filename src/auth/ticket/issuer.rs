@@ -58,6 +58,15 @@ pub enum Algorithm {
     Hs256,
 }
 
+impl Algorithm {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Hs256 => "HS256",
+        }
+    }
+}
+
 impl From<Algorithm> for jsonwebtoken::Algorithm {
     fn from(algorithm: Algorithm) -> Self {
         match algorithm {

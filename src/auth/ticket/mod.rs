@@ -6,7 +6,7 @@ mod jwt;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header};
@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use self::claims::Claims;
 use self::issuer::{Algorithm, Issuer};
 use super::grant::{Denied, Grant, Only};
+use super::keys::Keys;
 use super::scope::Scopes;
 use crate::crypto::hmac;
 
@@ -31,9 +32,10 @@ const KID_OWN_HS256: &str = "gateway-hs256";
 /// Issues tickets, and checks them.
 pub struct Tickets {
     signer: Signer,
-    issuers: HashMap<String, Issuer>,
-    /// Tickets of earlier versions name no key.
-    unnamed: Issuer,
+    /// The gateway itself: whichever way it signs now, what it has signed the other way before stays valid.
+    own: Arc<Issuer>,
+    own_hs256: Arc<Issuer>,
+    keys: Arc<Keys>,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -48,21 +50,14 @@ pub fn looks_like_one(credential: &str) -> bool {
 }
 
 impl Tickets {
-    /// Those of the gateway itself are signed by a key that comes of `secret`; those of `issuers` are believed, too.
-    pub(super) fn new(
-        mut issuers: HashMap<String, Issuer>,
-        audience: &str,
-        algorithm: Algorithm,
-        secret: &[u8; 32],
-    ) -> Self {
+    /// Those of the gateway itself are signed by a key that comes of `secret`; those of the apps in `keys` are believed, too.
+    pub(super) fn new(keys: Arc<Keys>, audience: &str, algorithm: Algorithm, secret: &[u8; 32]) -> Self {
         jwt::install();
-        // Whichever signs now, what the other one has signed before stays valid.
-        issuers.insert(KID_OWN.into(), Issuer::own(Algorithm::EdDsa, &seed(secret), audience));
-        issuers.insert(KID_OWN_HS256.into(), Issuer::own(Algorithm::Hs256, secret, audience));
         Self {
             signer: Signer::own(algorithm, secret, audience),
-            issuers,
-            unnamed: Issuer::own(Algorithm::Hs256, secret, audience),
+            own: Issuer::own(Algorithm::EdDsa, &seed(secret), audience).into(),
+            own_hs256: Issuer::own(Algorithm::Hs256, secret, audience).into(),
+            keys,
         }
     }
 
@@ -87,9 +82,11 @@ impl Tickets {
         if header.crit.is_some() {
             return Err(Denied::BadTicket);
         }
-        let issuer = match &header.kid {
-            Some(kid) => self.issuers.get(kid).ok_or(Denied::BadTicket)?,
-            None => &self.unnamed,
+        let issuer = match header.kid.as_deref() {
+            Some(KID_OWN) => self.own.clone(),
+            // Tickets of earlier versions name no key.
+            Some(KID_OWN_HS256) | None => self.own_hs256.clone(),
+            Some(kid) => self.keys.issuer(kid).ok_or(Denied::BadTicket)?,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         issuer.verify(ticket)?.grant(&issuer.bounds, now)

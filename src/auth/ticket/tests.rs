@@ -14,6 +14,8 @@ MCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=
 ";
 const RAW: &str = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw";
 
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -110,7 +112,18 @@ fn issuer(more: &serde_json::Value) -> Result<Issuer, String> {
         config[name] = value.clone();
     }
     let config: Config = serde_json::from_value(config).map_err(|error| error.to_string())?;
-    Issuer::of(&config, "tokencast", |name| (name == "SECRET").then(|| "s".repeat(32)))
+    Issuer::of(&config, "tokencast", variable)
+}
+
+fn variable(name: &str) -> Option<String> {
+    (name == "SECRET").then(|| SECRET.into())
+}
+
+/// The tickets of a gateway to which these apps are known.
+fn tickets(apps: serde_json::Value, algorithm: Algorithm, secret: [u8; 32]) -> Tickets {
+    let ticket_keys = serde_json::from_value(apps).unwrap();
+    let config = crate::auth::Config { ticket_keys, ..crate::auth::Config::default() };
+    Tickets::new(Arc::new(Keys::open(&config, variable).unwrap()), "tokencast", algorithm, &secret)
 }
 
 #[test]
@@ -163,7 +176,7 @@ fn a_secret_is_private_and_long_enough() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         issuer(&json!({ "algorithm": "HS256", "secret_file": path }))
     };
-    let secret = "0123456789abcdef0123456789abcdef";
+    let secret = SECRET;
     assert!(with(secret, 0o600).is_ok());
     assert!(with(secret, 0o644).unwrap_err().contains("chmod "));
     assert!(with(&secret[1..], 0o600).unwrap_err().contains("31 bytes"));
@@ -173,23 +186,18 @@ fn a_secret_is_private_and_long_enough() {
 
 #[test]
 fn what_an_app_signs_is_believed() {
-    let (secret, only) = ("0123456789abcdef0123456789abcdef", Only::Prefix(Id::parse("user42-").unwrap()));
+    let only = Only::Prefix(Id::parse("user42-").unwrap());
     // PKCS #8, as `openssl genpkey -algorithm ed25519` has it: the seed is 32 bytes of 7.
     let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
                    -----END PRIVATE KEY-----\n";
-    let path = std::env::temp_dir().join(format!("tokencast-{}", hex(&random::<8>())));
-    std::fs::write(&path, secret).unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let issuers = [
-        ("ed", issuer(&json!({ "public_key": PEM })).unwrap()),
-        ("hs", issuer(&json!({ "algorithm": "HS256", "secret_file": path })).unwrap()),
-    ];
-    std::fs::remove_file(path).unwrap();
-    let issuers = issuers.into_iter().map(|(kid, issuer)| (kid.to_owned(), issuer)).collect();
-    let tickets = Tickets::new(issuers, "tokencast", Algorithm::EdDsa, &random());
+    let apps = json!([
+        { "kid": "ed", "public_key": PEM },
+        { "kid": "hs", "algorithm": "HS256", "secret_env": "SECRET" },
+    ]);
+    let tickets = tickets(apps, Algorithm::EdDsa, random());
     let scopes = [Scope::Read].into_iter().collect();
     for (kid, key, is_right) in
-        [("ed", private, true), ("hs", secret, true), ("hs", private, false), ("ed", secret, false)]
+        [("ed", private, true), ("hs", SECRET, true), ("hs", private, false), ("ed", SECRET, false)]
     {
         let signer = Signer::app(kid, key.as_bytes(), "tokencast").unwrap();
         let (ticket, _) = signer.sign(crate::auth::OPEN_TENANT, &only, scopes, at(60));
@@ -209,7 +217,7 @@ fn what_an_app_signs_is_believed() {
 fn the_gateway_believes_itself_whichever_way_it_signs() {
     let (secret, only) = (random(), Only::Streams([Id::random(), Id::random()].into()));
     let scopes = [Scope::Read, Scope::Stop].into_iter().collect();
-    let tickets = |algorithm, secret| Tickets::new(HashMap::new(), "tokencast", algorithm, &secret);
+    let tickets = |algorithm, secret| tickets(json!([]), algorithm, secret);
     for signs in [Algorithm::EdDsa, Algorithm::Hs256] {
         let (ticket, _) = tickets(signs, secret).issue("t", &only, scopes, at(60));
         for other in [Algorithm::EdDsa, Algorithm::Hs256] {

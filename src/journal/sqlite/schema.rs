@@ -1,12 +1,13 @@
 //! The database: one file, held by one process, of a known version. docs/operations.md describes the tables.
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tracing::warn;
 
 use super::migrate;
 use crate::journal::{Durability, OpenError};
@@ -122,7 +123,8 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
         return Err(OpenError::LogAlone { path: path.to_owned(), log });
     }
     let locks = lock(path)?;
-    let wal = beside(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), "-wal");
+    let itself = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let wal = beside(&itself, "-wal");
     let fail = |error| failed(path, &error);
     let mut connection = Connection::open(path).map_err(fail)?;
     // What turns out to be damaged stays as it was found.
@@ -154,6 +156,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Database, Open
             return Err(OpenError::Storage { path: path.to_owned(), error });
         }
     }
+    keep_private(&itself);
     set_up(&connection, durability).map_err(fail)?;
     if version < VERSION {
         migrate::migrate(&mut connection, version, VERSION)
@@ -219,6 +222,18 @@ fn lock(path: &Path) -> Result<[File; 2], OpenError> {
     let itself = itself.map_err(fail("it cannot be opened for writing"))?;
     take(&itself)?;
     Ok([by_path, itself])
+}
+
+/// Takes from others what a copy or a restore has given to them: contents, and the secret that signs tickets.
+fn keep_private(path: &Path) {
+    const OTHERS: u32 = 0o007;
+    for path in ["", "-wal", "-shm", "-owed"].map(|suffix| beside(path, suffix)) {
+        let Ok(mode) = path.metadata().map(|metadata| metadata.permissions().mode()) else { continue };
+        if mode & OTHERS != 0 {
+            let kept = fs::set_permissions(&path, Permissions::from_mode(mode & !OTHERS));
+            warn!(path = %path.display(), ?kept, "others could read or change this");
+        }
+    }
 }
 
 pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {

@@ -23,6 +23,18 @@ fn one_process_has_it_whatever_it_is_called() {
 }
 
 #[test]
+fn what_others_can_read_becomes_private() {
+    let directory = Directory::new();
+    let path = directory.path();
+    drop(open(&path, Durability::Commit).unwrap());
+    let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+    drop(open(&path, Durability::Commit).unwrap());
+    assert_eq!(mode(), 0o660, "a group may be how a volume is shared");
+}
+
+#[test]
 fn a_log_without_its_database_is_left_alone() {
     let directory = Directory::new();
     let path = directory.path();
