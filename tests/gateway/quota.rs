@@ -106,7 +106,7 @@ async fn viewers_beyond_the_quota_are_sent_away_as_they_understand_it() {
         let protocol = case.transport.protocol();
         match case.transport {
             // An `EventSource` gives up for good at an error.
-            Transport::SseH1 | Transport::SseH2 => {
+            Transport::SseH1 | Transport::SseBody | Transport::SseH2 => {
                 let source = Call::get(&*events).header("accept", "text/event-stream");
                 let mut reply = source.send(protocol, gateway.http).await;
                 assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")));

@@ -13,19 +13,22 @@ use crate::packed::{Place, Record, Records};
 /// How a viewer is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
+    /// A plain viewer, whose socket leaves hyper.
     SseH1,
+    /// One whose request is not plain, which stays with it.
+    SseBody,
     SseH2,
     LongPoll,
     Quic,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 4] = [Self::SseH1, Self::SseH2, Self::LongPoll, Self::Quic];
+    pub(crate) const ALL: [Self; 5] = [Self::SseH1, Self::SseBody, Self::SseH2, Self::LongPoll, Self::Quic];
 
     /// What other calls are made by, beside viewers of this kind.
     pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::SseH1 | Self::LongPoll | Self::Quic => Protocol::H1,
+            Self::SseH1 | Self::SseBody | Self::LongPoll | Self::Quic => Protocol::H1,
             Self::SseH2 => Protocol::H2,
         }
     }
@@ -89,8 +92,13 @@ impl Viewing {
         cut_after: usize,
     ) -> Self {
         let kind = match transport {
-            Transport::SseH1 | Transport::SseH2 => {
-                let reply = Call::get(target).send(transport.protocol(), addr).await;
+            Transport::SseH1 | Transport::SseBody | Transport::SseH2 => {
+                let call = Call::get(target);
+                let call = match transport {
+                    Transport::SseBody => call.header("content-length", "1").with_body("-"),
+                    _ => call,
+                };
+                let reply = call.send(transport.protocol(), addr).await;
                 assert_eq!(reply.status, 200, "{target}");
                 assert_eq!(reply.header("content-type"), Some("text/event-stream"));
                 Kind::Sse { body: reply.body, lines: Lines::default() }
