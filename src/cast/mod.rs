@@ -278,6 +278,8 @@ impl Cast {
             if let Some(read) = read {
                 return read;
             }
+            // Who waits for the log gets it now: the lock alone would be ours again before they are awake.
+            std::thread::yield_now();
         }
     }
 
