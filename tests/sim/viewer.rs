@@ -46,6 +46,8 @@ pub(crate) struct Viewer {
     provisional: (String, String),
     raw_begin: usize,
     text: String,
+    /// A block of which a snapshot had nothing: it has to be the last one, and torn.
+    torn: Option<u64>,
 }
 
 /// What became of a connection.
@@ -65,8 +67,22 @@ impl Viewer {
     ) -> Self {
         let (rng, seen) =
             (Rng::with_seed(habits.seed), Seen { name: diary.name().to_owned(), ..Seen::default() });
-        let (begin, provisional, raw_begin, text) = (None, Default::default(), 0, String::new());
-        Self { habits, id, plans, number, network, diary, rng, seen, begin, provisional, raw_begin, text }
+        let (begin, provisional, raw_begin, text, torn) = (None, Default::default(), 0, String::new(), None);
+        Self {
+            habits,
+            id,
+            plans,
+            number,
+            network,
+            diary,
+            rng,
+            seen,
+            begin,
+            provisional,
+            raw_begin,
+            text,
+            torn,
+        }
     }
 
     /// A viewer that reads everything at once.
@@ -217,9 +233,13 @@ impl Viewer {
         if name == "snapshot" {
             let id = id.expect("a snapshot has an id");
             assert_eq!((data["upto"].as_u64(), cursor), (Some(id), 0), "{who}: {data}");
-            let (text, reasoning) = plan.said(0, id);
             let said = |channel: &str| data["choices"][0][channel].as_str().unwrap_or_default().to_owned();
-            assert_eq!((said("text"), said("reasoning")), (text, reasoning), "{who}: a snapshot of {id}");
+            let said = (said("text"), said("reasoning"));
+            if said != plan.said(0, id) {
+                // The last block can be torn, which the end tells.
+                assert_eq!(said, plan.said(0, id - 1), "{who}: a snapshot of {id}");
+                self.torn = Some(id);
+            }
             self.seen.cursor = id;
             self.diary.note(format_args!("has a snapshot of {id}"));
             return false;
@@ -254,6 +274,10 @@ impl Viewer {
 
     fn ends(&mut self, end: &Value) {
         assert!(self.seen.end.as_ref().is_none_or(|known| known == end), "{}: two ends", self.seen.name);
+        if let Some(block) = self.torn {
+            let whole = self.plans[self.number].whole_in(end["bytes"].as_u64().expect("bytes"));
+            assert_eq!((end["blocks"].as_u64(), whole), (Some(block), block - 1), "{}", self.seen.name);
+        }
         self.diary.note(format_args!("hears the end: {end}"));
         self.seen.end = Some(end.clone());
     }
