@@ -74,9 +74,9 @@ impl Flushes {
     }
 
     /// Returns when nothing waits for the socket: for HTTP/2, where streams share it and what was handed over is
-    /// flushed bit by bit.
+    /// flushed bit by bit. Long enough for a connection whose task has to wait for a busy machine.
     pub(crate) async fn quiet(&self) {
-        const QUIET: Duration = Duration::from_millis(50);
+        const QUIET: Duration = Duration::from_millis(250);
         let mut state = self.0.subscribe();
         loop {
             let is_blocked = state.borrow_and_update().is_blocked;

@@ -70,6 +70,10 @@ pub fn install() -> PrometheusHandle {
             {
                 counter!("tokencast_limit_refusals_total", "limit" => limit).increment(0);
             }
+            counter!("tokencast_denied_total", "code" => "unauthorized").increment(0);
+            for outcome in ["taken", "refused"] {
+                counter!("tokencast_keys_reads_total", "outcome" => outcome).increment(0);
+            }
             for room in ["cast", "http", "journal", "server", "upstream", "view", "webtransport"] {
                 counter!("tokencast_panics_total", "where" => room).increment(0);
             }

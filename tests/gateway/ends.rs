@@ -363,7 +363,7 @@ async fn beyond_the_memory_budget_new_work_is_refused_and_old_work_ends() {
         provider.plays("large", Script::says(text(token).bytes.repeat(40)).ends(Ending::Hang));
         let mut config = config(case.journal, &provider.base_url());
         config.limits.memory_bytes_max = 200_000;
-        config.retention.ttl_s = 1;
+        config.retention.ttl_s = 4;
         let gateway = Gateway::start(config);
         let small = gateway.stream("small").await;
         let large = gateway.stream("large").await;
