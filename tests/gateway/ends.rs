@@ -363,9 +363,11 @@ async fn beyond_the_memory_budget_new_work_is_refused_and_old_work_ends() {
         provider.plays("large", Script::says(text(token).bytes.repeat(40)).ends(Ending::Hang));
         let mut config = config(case.journal, &provider.base_url());
         config.limits.memory_bytes_max = 200_000;
-        config.retention.ttl_s = 4;
+        config.retention.ttl_s = 2;
         let gateway = Gateway::start(config);
         let small = gateway.stream("small").await;
+        // It appends nothing while there is no room, so it goes on.
+        gateway.has_blocks(&small, 1).await;
         let large = gateway.stream("large").await;
         gateway.has_ended(&large).await;
         let reply = gateway.send(&crate::http::Call::post(r#"{"request":{"model":"small"}}"#)).await;
