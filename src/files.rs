@@ -8,12 +8,15 @@ use std::time::Duration;
 
 /// How often files are looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// Looks in a row without a file: then it is not being replaced, it is gone.
+const MISSED_MAX: u32 = 3;
 
 /// Files that belong together.
 #[derive(Debug)]
 pub(crate) struct Watched<const N: usize> {
     paths: [PathBuf; N],
     seen: Option<[Stamp; N]>,
+    missed: u32,
 }
 
 /// What another content under the same name does not share.
@@ -21,7 +24,7 @@ type Stamp = (i64, i64, u64, u64);
 
 impl<const N: usize> Watched<N> {
     pub(crate) fn new(paths: [PathBuf; N]) -> Self {
-        Self { paths, seen: None }
+        Self { paths, seen: None, missed: 0 }
     }
 
     pub(crate) fn paths(&self) -> &[PathBuf; N] {
@@ -29,15 +32,19 @@ impl<const N: usize> Watched<N> {
     }
 
     /// Whether they are others than at the last look; at the first one they are. A file that is being replaced may not
-    /// be there for a moment, which is no change.
+    /// be there for a moment, which is no change; one that stays away is one.
     pub(crate) fn have_changed(&mut self) -> bool {
         let mut now = [(0, 0, 0, 0); N];
         for (stamp, path) in now.iter_mut().zip(&self.paths) {
             match stamp_of(path) {
                 Ok(found) => *stamp = found,
-                Err(_) => return self.seen.is_none(),
+                Err(_) => {
+                    self.missed = self.missed.saturating_add(1);
+                    return self.seen.is_none() || self.missed == MISSED_MAX;
+                }
             }
         }
+        self.missed = 0;
         self.seen.replace(now) != Some(now)
     }
 }
@@ -90,6 +97,8 @@ mod tests {
         assert!(!watched.have_changed());
         fs::remove_file(&path).unwrap();
         assert!(!watched.have_changed(), "it may be on its way");
+        let told: Vec<bool> = (0..4).map(|_| watched.have_changed()).collect();
+        assert_eq!(told, [false, true, false, false], "it is gone, which is said once");
         fs::write(&path, "ab").unwrap();
         assert!(watched.have_changed());
         fs::remove_file(path).unwrap();

@@ -35,6 +35,10 @@ fn without_keys(text: &str) -> String {
     out
 }
 
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 impl std::error::Error for Problems {}
 
 impl Config {
@@ -94,6 +98,18 @@ impl Config {
                 "http.cors_origins",
                 origin,
                 "write exact origins, as in \"https://app.example\"",
+            );
+        }
+        let providers = self.providers.iter().filter_map(|provider| provider.api_key_env.as_ref());
+        let apps = self.auth.ticket_keys.iter().filter_map(|key| key.secret_env.as_ref());
+        let names = providers.map(|name| ("api_key_env", name)).chain(apps.map(|name| ("secret_env", name)));
+        for (key, name) in names {
+            // What is no name may be the secret itself.
+            check(
+                is_variable(name),
+                key,
+                &"…",
+                "write the name of an environment variable, of letters, digits and _: the secret stands in that variable",
             );
         }
         let positive = [

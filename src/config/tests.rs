@@ -53,6 +53,17 @@ fn layers_override_each_other() {
 }
 
 #[test]
+fn a_secret_in_place_of_a_name_is_refused_and_not_shown() {
+    let provider = "[[providers]]\nname = \"p\"\ndialect = \"openai\"\nbase_url = \"http://h/v1\"\n";
+    let key = "[[auth.ticket_keys]]\nkid = \"app\"\nalgorithm = \"HS256\"\n";
+    for (file, field) in [(provider, "api_key_env"), (key, "secret_env")] {
+        let problem = load(&format!("{file}{field} = \"sk-proj-canary\"\n"), &[]).unwrap_err();
+        assert!(problem.contains(field) && problem.contains("name of an environment variable"), "{problem}");
+        assert!(!problem.contains("canary"), "{problem}");
+    }
+}
+
+#[test]
 fn budgets_have_a_second_name() {
     let file = "[limits]\nmax_disk_bytes = 5\nmax_memory_bytes = 6\n";
     let limits = load(file, &[("TOKENCAST_LIMITS__MAX_DISK_BYTES", "7")]).unwrap().limits;

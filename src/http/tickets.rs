@@ -32,8 +32,7 @@ struct Wanted {
     streams: Option<Vec<String>>,
     prefix: Option<String>,
     /// What its bearer may do beside watching.
-    #[serde(default)]
-    can: Vec<Capability>,
+    can: Option<Vec<Capability>>,
     /// As long as the stream can live otherwise.
     ttl_s: Option<u64>,
 }
@@ -64,7 +63,10 @@ pub(super) async fn issue(
     if wanted.ttl_s.is_some_and(|ttl| !(1..=TTL_S_MAX).contains(&ttl)) {
         return Err(bad(format!("ttl_s: write seconds from 1 to {TTL_S_MAX}")));
     }
-    let may_stop = wanted.can.contains(&Capability::Stop).then_some(Scope::Stop);
+    if wanted.can.as_ref().is_some_and(Vec::is_empty) {
+        return Err(bad(r#"can: write ["watch"] or ["watch","stop"], or leave it out"#));
+    }
+    let may_stop = wanted.can.iter().flatten().any(|can| *can == Capability::Stop).then_some(Scope::Stop);
     let scopes: Scopes = [Scope::Read].into_iter().chain(may_stop).collect();
     grant.issue(scopes)?;
     let ttl_s = wanted.ttl_s;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::HeaderMap};
 use bytes::{Buf, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -19,6 +19,7 @@ use super::manners::{self, Manners};
 use super::params::{Name, Params, invalid};
 use super::serve::Link;
 use super::{App, long_poll};
+use crate::auth::Denied;
 use crate::cast::about::rfc3339;
 use crate::cast::block::Seq;
 use crate::cast::end::Why;
@@ -116,7 +117,10 @@ pub(super) async fn raw(
     let cast = app.find(&grant, &id).await?;
     // Who waits is a viewer, too.
     let cast = cast.try_attach()?;
-    cast.watch().begun().await;
+    tokio::select! {
+        () = async { cast.watch().begun().await } => {}
+        () = over(grant.expires) => return Err(Denied::Expired.into()),
+    }
     // It may have been purged meanwhile.
     app.find(&grant, &id).await?;
     if let Some(end) = cast.end().filter(|end| end.blocks == 0) {
@@ -277,6 +281,14 @@ impl Sight {
             said(link.as_ref(), flushed).await;
             yield Err(io::Error::other(why));
         })
+    }
+}
+
+/// Returns when a grant is over, if it ever is.
+async fn over(expires: Option<Instant>) {
+    match expires {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

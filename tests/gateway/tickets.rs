@@ -308,6 +308,21 @@ async fn a_viewing_ends_with_its_ticket_and_goes_on_with_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_first_block_waits_no_longer_than_the_ticket() {
+    let held = Hold::new();
+    let provider = Provider::with(Script::sse().wait(&held).write(text("one").bytes).write(DONE)).await;
+    let gateway = start(&provider, Journal::Memory);
+    stream(&gateway, "s").await;
+    let claims = json!({ "aud": "tokencast", "exp": from_now(-28), "stream": "s" });
+    let ticket = Key::ed25519(APP).ticket("app", &claims);
+    let call = Call::get(format!("/v1/streams/s/raw?ticket={ticket}"));
+    let reply = within("an answer", gateway.send(&call)).await;
+    assert_eq!(reply.error().await, (401, "ticket_expired".into()));
+    assert!(gateway.cast("s").end().is_none(), "the stream goes on");
+    held.release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_makes_tickets_for_streams_that_may_come() {
     let provider = hanging().await;
     let gateway = start(&provider, Journal::Memory);

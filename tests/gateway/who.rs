@@ -346,6 +346,7 @@ async fn a_ticket_can_be_made_for_who_only_watches() {
         (&*watching, json!({ "stream": "mine" }), (403, "forbidden")),
         ("one", json!({ "stream": "mine", "ttl_s": 0 }), (400, "invalid_field")),
         ("one", json!({ "stream": "mine", "can": ["fly"] }), (400, "invalid_field")),
+        ("one", json!({ "stream": "mine", "can": [] }), (400, "invalid_field")),
         ("one", json!({}), (400, "invalid_field")),
         ("one", json!("mine"), (400, "invalid_field")),
     ] {
