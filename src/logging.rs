@@ -45,7 +45,11 @@ pub fn check(config: &Config) -> Result<Targets, String> {
 /// Below info, libraries print headers, paths and bytes, where credentials are: there only what is ours may speak,
 /// whatever the configuration asks for.
 fn discreet() -> Targets {
-    Targets::new().with_default(Level::INFO).with_target("tokencast", Level::TRACE)
+    // What a peer does wrong h2 tells as a warning for each frame: a flood of them would be one of the log.
+    Targets::new()
+        .with_default(Level::INFO)
+        .with_target("h2", Level::ERROR)
+        .with_target("tokencast", Level::TRACE)
 }
 
 /// Begins to log to standard error; the first call of a process counts.
@@ -77,11 +81,11 @@ mod tests {
         let is_said = |target: &str, level: &Level| {
             asked.would_enable(target, level) && discreet.would_enable(target, level)
         };
-        for target in
-            ["hyper", "hyper::proto::h1", "h2::codec", "wtransport::endpoint", "rustls", "axum::rejection"]
-        {
+        for target in ["hyper", "hyper::proto::h1", "wtransport::endpoint", "rustls", "axum::rejection"] {
             assert!(is_said(target, &Level::INFO) && !is_said(target, &Level::DEBUG), "{target}");
         }
         assert!(is_said("tokencast::http::gate", &Level::TRACE));
+        let h2 = "h2::proto::ping_pong";
+        assert!(is_said(h2, &Level::ERROR) && !is_said(h2, &Level::WARN), "a line for each frame of a flood");
     }
 }

@@ -95,6 +95,12 @@ fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
     if request.headers().len() > *head_fields_max {
         return Err(error::head_too_large());
     }
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(error::malformed_request());
+    }
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || hosts == 0 && request.uri().authority().is_none() {
         return Err(Error::bad_request("invalid_host", "send one Host field, with the name of this gateway"));

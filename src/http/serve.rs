@@ -69,6 +69,17 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// What a peer does not take is not kept by the kernel for longer than by us: a closed connection would hold it on, beyond
+/// every limit, for as long as its peer likes.
+#[cfg(target_os = "linux")]
+fn forget_in_time(stream: &TcpStream, patience: Duration) {
+    const THEN: Duration = Duration::from_secs(5);
+    let millis = u32::try_from((patience + THEN).as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+        debug!(%error, "a connection may be kept by the kernel");
+    }
+}
+
 /// Serves connections until they are to stop; then no new ones are taken, and idle ones are closed.
 pub(crate) async fn serve(listener: TcpListener, connections: Connections) {
     let mut said: Option<Instant> = None;
@@ -80,6 +91,8 @@ pub(crate) async fn serve(listener: TcpListener, connections: Connections) {
         match accepted {
             Ok((stream, _)) => {
                 // One that is gone again already is none.
+                #[cfg(target_os = "linux")]
+                forget_in_time(&stream, Duration::from_secs(connections.site.config.stalled_s));
                 if let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) {
                     connections.take(stream, local);
                 }

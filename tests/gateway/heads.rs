@@ -22,7 +22,7 @@ async fn answer(gateway: &Gateway, bytes: &[u8]) -> Option<Reply> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_request_is_told_so() {
     let gateway = gateway().await;
-    let rows: [(&str, u16, &str); 23] = [
+    let rows: [(&str, u16, &str); 26] = [
         ("GET / HTTP/1.1\r\n\r\n", 400, "invalid_host"),
         ("GET / HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n", 400, "invalid_host"),
         ("GET http://localhost/ HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400, "invalid_host"),
@@ -54,6 +54,22 @@ async fn what_is_no_request_is_told_so() {
         ),
         (
             "POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        (
+            "POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        (
+            "POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "malformed_request",
+        ),
+        (
+            "POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: identity\r\n\
+             transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
             "malformed_request",
         ),

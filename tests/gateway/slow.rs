@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -106,4 +106,40 @@ async fn who_is_being_answered_is_not_idle() {
     let (one, other) =
         tokio::join!(poll.send(Protocol::H1, gateway.http), poll.send(Protocol::H2, gateway.http));
     assert_eq!((one.status, other.status), (200, 200));
+}
+
+/// Whether the kernel has the gateway's side of a connection, in whatever state.
+fn kernel_has(gateway: u16, client: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let ports = [format!(":{gateway:04X}"), format!(":{client:04X}")];
+    table.lines().any(|line| {
+        let ends = line.split_whitespace().skip(1).take(2);
+        ends.zip(&ports).filter(|(end, port)| end.ends_with(*port)).count() == 2
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_for_a_viewer_who_takes_nothing_and_stays() {
+    let token: &'static str = "x".repeat(1000).leak();
+    let provider = Provider::with(Script::says(text(token).bytes.repeat(2000)).ends(Ending::Hang)).await;
+    let mut config = config(Journal::Memory, &provider.base_url());
+    config.http.stalled_s = 1;
+    let gateway = Gateway::start(config);
+    let id = gateway.stream("m").await;
+    gateway.has_blocks(&id, 2000).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(gateway.http).await.unwrap();
+    let request = format!("GET /v1/streams/{id}/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (here, there) = (client.local_addr().unwrap().port(), gateway.http.port());
+    assert!(kernel_has(there, here));
+    within("a kernel that forgets", async {
+        while kernel_has(there, here) {
+            sleep(A_WHILE).await;
+        }
+    })
+    .await;
+    // It was there all the time.
+    drop(client);
 }
