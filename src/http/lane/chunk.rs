@@ -3,6 +3,8 @@
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Up to here a chunk is copied into one piece: that is cheaper than three of them for each viewer. What is larger is
@@ -58,13 +60,18 @@ impl Chunk {
         self.parts.iter().map(Bytes::len).sum()
     }
 
+    /// Hands the socket as much as it takes, past the runtime: it does not find out if that is nothing.
+    pub(super) fn send_to(&self, stream: &TcpStream) -> io::Result<usize> {
+        let socket = SockRef::from(stream);
+        match &self.parts {
+            [whole, second, third] if second.is_empty() && third.is_empty() => socket.send(whole),
+            parts => socket.send_vectored(&parts.each_ref().map(|part| IoSlice::new(part))),
+        }
+    }
+
     /// Hands the socket as much as it takes.
     pub(super) fn write_to(&self, stream: &TcpStream) -> io::Result<usize> {
-        let [first, second, third] = &self.parts;
-        if second.is_empty() && third.is_empty() {
-            return stream.try_write(first);
-        }
-        stream.try_write_vectored(&[IoSlice::new(first), IoSlice::new(second), IoSlice::new(third)])
+        stream.try_io(Interest::WRITABLE, || self.send_to(stream))
     }
 
     /// So much was written.

@@ -37,6 +37,14 @@ pub(super) struct Room {
     pub(super) first: usize,
 }
 
+/// What a round leaves to do.
+struct Rest {
+    /// Somebody would take more.
+    has_more: bool,
+    /// When to look again, although nothing has happened.
+    due: Option<Instant>,
+}
+
 impl Room {
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let waker = Waker::from(self.door.clone());
@@ -44,12 +52,11 @@ impl Room {
         let mut alarm = Alarm::at(Instant::now() + LONG);
         let (mut is_closing, mut is_rung) = (false, true);
         loop {
-            let has_more = self.round(&waker, is_rung, is_closing).await;
+            let Rest { has_more, due } = self.round(&waker, is_rung, is_closing).await;
             if self.seats.is_empty() && self.rooms.close(self.name, self.number) {
                 return;
             }
             is_rung = false;
-            let due = self.seats.iter().filter_map(|seat| seat.due(self.rooms.stalled)).min();
             alarm.set(due.unwrap_or_else(|| Instant::now() + LONG));
             tokio::select! {
                 biased;
@@ -62,8 +69,8 @@ impl Room {
         }
     }
 
-    /// Tells everybody what is new, as far as their sockets take it. Gives whether somebody would take more.
-    async fn round(&mut self, waker: &Waker, is_rung: bool, is_closing: bool) -> bool {
+    /// Tells everybody what is new, as far as their sockets take it.
+    async fn round(&mut self, waker: &Waker, is_rung: bool, is_closing: bool) -> Rest {
         let tail = self.watch.mark().seq;
         if is_rung {
             let arrived = self.door.arrived();
@@ -75,25 +82,27 @@ impl Room {
         let mut menu = Menu::new(&self.cast, self.name.1, &self.audience, manners.tells_end, tail);
         self.first = (self.first + 1).checked_rem(self.seats.len()).unwrap_or(0);
         let (behind, front) = self.seats.split_at_mut(self.first);
-        let mut has_more = false;
+        let (mut rest, mut has_left) = (Rest { has_more: false, due: None }, false);
         for (served, seat) in (1..).zip(front.iter_mut().chain(behind)) {
             if is_rung {
                 seat.listen(&round);
             }
-            has_more |= seat.serve(&mut menu, &round);
+            rest.has_more |= seat.serve(&mut menu, &round);
+            has_left |= seat.is_over();
+            rest.due = rest.due.into_iter().chain(seat.due(stalled)).min();
             if served % SEATS_AT_ONCE == 0 {
                 yield_now().await;
             }
         }
         drop(menu);
-        let here = self.seats.len();
-        self.seats.retain(|seat| !seat.is_over());
-        let left = here - self.seats.len();
-        if left > 0 {
+        if has_left {
+            let here = self.seats.len();
+            self.seats.retain(|seat| !seat.is_over());
+            let left = here - self.seats.len();
             self.audience.left(left);
             self.rooms.left(self.name, self.number, left);
         }
-        has_more
+        rest
     }
 }
 

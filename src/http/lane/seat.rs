@@ -181,7 +181,7 @@ impl Seat {
 
     /// Hands a chunk to the socket, for which nothing else waits.
     fn write(&mut self, chunk: &Chunk, round: &Round<'_>) {
-        match chunk.write_to(&self.stream) {
+        match chunk.send_to(&self.stream) {
             Ok(written) if written == chunk.left() => self.has_said(round),
             Ok(written) => {
                 let mut pending = Box::new(chunk.clone());
