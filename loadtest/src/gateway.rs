@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use crate::http::Connection;
 use crate::machine::{self, Tree};
+use crate::script::Script;
 use crate::{Common, Fault, say};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// What of a stream outlives the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Journal {
     Memory,
@@ -78,6 +81,30 @@ impl Gateway {
                 return Err("not ready in time".into());
             }
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts a stream.
+    pub(crate) async fn begin(&self, id: &str, script: &Script) -> Result<(), Fault> {
+        let envelope = format!(r#"{{"id":"{id}","request":{}}}"#, script.request());
+        let mut connection = Connection::open(self.addr).await?;
+        match connection.ask("POST", "/v1/streams", "", &envelope).await? {
+            (201, _) => Ok(()),
+            (status, body) => Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into()),
+        }
+    }
+
+    /// Returns when a stream has ended as it should.
+    pub(crate) async fn until_ended(&self, id: &str) -> Result<(), Fault> {
+        let mut connection = Connection::open(self.addr).await?;
+        loop {
+            let (_, state) = connection.ask("GET", &format!("/v1/streams/{id}"), "", "").await?;
+            let state: Value = serde_json::from_slice(&state)?;
+            match state["status"].as_str() {
+                Some("running") => sleep(Duration::from_millis(50)).await,
+                Some("completed") => return Ok(()),
+                _ => return Err(format!("the stream ended otherwise: {}", state["end"]).into()),
+            }
         }
     }
 

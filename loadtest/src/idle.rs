@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::now_ns;
@@ -47,7 +46,7 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
     let gateway = Gateway::start(provider.addr, viewers, Journal::Memory, common).await?;
     // One token, and the next one when nobody is here any more.
     provider.begin(now_ns());
-    start(&gateway, "quiet", Script { tokens: 20, token_bytes: 64, rate: 0.001, ..SCRIPT }).await?;
+    gateway.begin("quiet", &Script { tokens: 20, token_bytes: 64, rate: 0.001, ..SCRIPT }).await?;
     // One viewer first: what exists once is not a viewer's cost.
     let _first = attach(&gateway, "quiet", 1, true).await?;
     let (before, tcp_before) = settled(&gateway).await;
@@ -80,7 +79,7 @@ async fn unread(options: &Options, common: &Common, viewers: usize, read: bool) 
     let gateway = Gateway::start(provider.addr, viewers as u64, Journal::Memory, common).await?;
     let (before, tcp_before) = settled(&gateway).await;
     let tokens = (options.unread_mib << 20) / TOKEN_BYTES as u64;
-    start(&gateway, "much", Script { tokens, token_bytes: TOKEN_BYTES, rate: 0.0, ..SCRIPT }).await?;
+    gateway.begin("much", &Script { tokens, token_bytes: TOKEN_BYTES, rate: 0.0, ..SCRIPT }).await?;
     let mut viewing = attach(&gateway, "much", viewers, false).await?;
     // The text has waited until everybody is there.
     provider.begin(now_ns());
@@ -90,35 +89,13 @@ async fn unread(options: &Options, common: &Common, viewers: usize, read: bool) 
             timeout(WITHIN, connection.rest()).await??;
         }
     }
-    timeout(WITHIN, ended(&gateway, "much")).await??;
+    timeout(WITHIN, gateway.until_ended("much")).await??;
     let (with, tcp_with) = settled(&gateway).await;
     Ok((with.saturating_sub(before), tcp_with.saturating_sub(tcp_before)))
 }
 
 async fn provider() -> Result<Provider, Fault> {
     Provider::start(SocketAddr::from(([127, 0, 0, 1], 0))).await
-}
-
-async fn start(gateway: &Gateway, id: &str, script: Script) -> Result<(), Fault> {
-    let envelope = format!(r#"{{"id":"{id}","request":{}}}"#, script.request());
-    let mut connection = Connection::open(gateway.addr).await?;
-    match connection.ask("POST", "/v1/streams", "", &envelope).await? {
-        (201, _) => Ok(()),
-        (status, body) => Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into()),
-    }
-}
-
-async fn ended(gateway: &Gateway, id: &str) -> Result<(), Fault> {
-    let mut connection = Connection::open(gateway.addr).await?;
-    loop {
-        let (_, state) = connection.ask("GET", &format!("/v1/streams/{id}"), "", "").await?;
-        let state: Value = serde_json::from_slice(&state)?;
-        match state["status"].as_str() {
-            Some("running") => sleep(Duration::from_millis(50)).await,
-            Some("completed") => return Ok(()),
-            _ => return Err(format!("the stream ended otherwise: {}", state["end"]).into()),
-        }
-    }
 }
 
 /// Viewers that ask for the stream, and take the first of it if they read.

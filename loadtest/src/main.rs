@@ -4,8 +4,8 @@
 //! flags); `provider`, `script` and `token` (what is said, and when); `fleet` and `crowd` (viewers, in processes of their
 //! own), `viewer` (one of them, which knows nothing of the server's code), `http`, `sse` and `webtransport` (its wires);
 //! `gateway` and `machine` (the process under test, and what the system says of it); `tally`, `report`, `progress`, `chart`
-//! and `page` (what came out). `compare` puts other servers beside the gateway. Three more measure one thing each: `ttft`
-//! with `instant`, `idle`, and `sessions` with `bare`.
+//! and `page` (what came out). `compare` puts other servers beside the gateway. Four more measure one thing each: `ttft`
+//! with `instant`, `late`, `idle`, and `sessions` with `bare`.
 
 mod bare;
 mod chart;
@@ -18,6 +18,7 @@ mod hex;
 mod http;
 mod idle;
 mod instant;
+mod late;
 mod limits;
 mod machine;
 mod page;
@@ -80,6 +81,8 @@ enum Command {
     Ttft(ttft::Options),
     /// Memory of viewers that have nothing to read, and of viewers that never read
     Idle(idle::Options),
+    /// How long whoever comes late waits for the last byte of a long stream that has ended
+    Late(late::Options),
     /// CPU per frame over WebTransport, against a bare loop over the same library, taking turns
     Sessions(sessions::Options),
     /// The bare loop of `sessions`
@@ -178,6 +181,7 @@ async fn perform(command: Command, common: &Common) -> Result<Option<Report>, Fa
         Command::Compare(options) => compare::run(&options, common).await?,
         Command::Ttft(options) => ttft::run(&options, common).await?,
         Command::Idle(options) => idle::run(&options, common).await?,
+        Command::Late(options) => late::run(&options, common).await?,
         Command::Sessions(options) => sessions::run(&options, common).await?,
         Command::Bare(options) => {
             bare::run(options).await?;

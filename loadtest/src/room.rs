@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Streams start spread over so many seconds
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     spread: f64,
+    /// What of a stream outlives the gateway
+    #[arg(long, value_enum, default_value_t = Journal::Memory)]
+    journal: Journal,
     /// Cut connections at random bytes, and come back to the last id
     #[arg(long)]
     cut: bool,
@@ -63,7 +66,7 @@ impl Options {
             cuts: if self.cut { 3.0 } else { 0.0 },
             kill_at_s: 0.0,
             down_s: 0.0,
-            journal: Journal::Memory,
+            journal: self.journal,
             seed: self.seed,
         }
     }
