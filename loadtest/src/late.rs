@@ -2,10 +2,11 @@
 //! the journal of a gateway that was started again and has read none of it yet.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use memchr::memmem;
+use tokio::time::sleep;
 
 use crate::clock::now_ns;
 use crate::gateway::{Gateway, Journal};
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Streams, each of which is read once from everywhere
     #[arg(long, default_value_t = 50)]
     streams: u32,
+    /// How long the journal has to tidy up before the gateway is killed
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    settle: f64,
 }
 
 pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
@@ -43,6 +47,7 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
     read(options, &gateway, "from memory", &mut report).await?;
     let mut gateway = filled(options, common, Journal::Commit).await?;
     read(options, &gateway, "from the journal", &mut report).await?;
+    sleep(Duration::from_secs_f64(options.settle)).await;
     gateway.kill().await?;
     gateway.start_again().await?;
     read(options, &gateway, "after a restart", &mut report).await?;
