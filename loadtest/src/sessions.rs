@@ -70,10 +70,9 @@ struct Turn {
 }
 
 pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fault> {
-    let provider = Provider::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let (mut ours, mut bare, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        let turn = Box::pin(of_the_gateway(options, common, &provider)).await?;
+        let turn = Box::pin(of_the_gateway(options, common)).await?;
         let floor = Box::pin(of_the_bare_loop(options, common, options.streams, turn.record_bytes)).await?;
         say(format_args!("round {round}: {:.2} µs a frame, the bare loop {:.2} µs", turn.cost, floor.cost));
         ours.push(turn);
@@ -106,7 +105,9 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
 }
 
 /// The gateway with its streams, provider and journal in memory.
-async fn of_the_gateway(options: &Options, common: &Common, provider: &Provider) -> Result<Turn, Fault> {
+async fn of_the_gateway(options: &Options, common: &Common) -> Result<Turn, Fault> {
+    // One of its own: it is released once.
+    let provider = Provider::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let gateway = Gateway::start(provider.addr, options.sessions as u64, Journal::Memory, common).await?;
     let before = gateway.tree().memory().now_kib;
     let webtransport::Place { base, hashes } = webtransport::place(gateway.addr, "").await?;
