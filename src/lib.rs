@@ -28,6 +28,7 @@
 //! * [`auth`]: a key or a ticket becomes a grant.
 //! * [`telemetry`], [`logging`], [`tasks`], [`panics`], [`seldom`]: what is counted, said, awaited, goes wrong, and is hardly
 //!   ever looked at.
+//! * `nesting`: how deep JSON goes, while it comes.
 //! * [`client`]: the other side: follows one stream, and resumes by itself.
 //! * [`outbound`]: HTTP clients, for whoever needs one.
 //! * [`config`], [`gateway`], [`server`], [`cli`]: how all of it is put together, run and drained.
@@ -51,6 +52,7 @@ pub mod gateway;
 pub mod http;
 pub mod journal;
 pub mod logging;
+pub(crate) mod nesting;
 pub mod outbound;
 pub mod panics;
 pub mod seldom;

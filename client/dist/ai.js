@@ -12,7 +12,10 @@ var Chunks = class {
   #prose = null;
   #part = "";
   #runs = 0;
-  #calls = /* @__PURE__ */ new Map();
+  /** Tool calls of which more may come, those of which nothing is told any more, and the one that was told of last. */
+  #open = /* @__PURE__ */ new Map();
+  #closed = /* @__PURE__ */ new Set();
+  #told = null;
   #said = [];
   push({ id, event, data }) {
     if (!this.#begun) this.#said.push({ type: "start", messageId: this.messageId }, { type: "start-step" });
@@ -32,7 +35,7 @@ var Chunks = class {
     const type = kind === "reasoning" ? "reasoning" : "text";
     if (this.#prose !== kind) {
       this.#hush();
-      this.#closeWhole(null);
+      this.#leave(null);
       this.#prose = kind;
       this.#part = `${type}-${++this.#runs}`;
       this.#said.push({ type: `${type}-start`, id: this.#part });
@@ -46,18 +49,19 @@ var Chunks = class {
   /** It begins when its name is known. */
   #call(index, said) {
     this.#hush();
-    this.#closeWhole(index);
-    let call = this.#calls.get(index);
-    if (call === void 0) this.#calls.set(index, call = { id: null, name: null, arguments: "", progress: "unsaid" });
-    if (call.progress === "closed") return;
+    this.#leave(index);
+    if (this.#closed.has(index)) return;
+    this.#told = index;
+    let call = this.#open.get(index);
+    if (call === void 0) this.#open.set(index, call = { id: null, name: null, arguments: "", hasBegun: false, depth: 0, isText: false, isEscaped: false, closedAt: void 0 });
     call.id ??= said.id ?? null;
     call.name ??= said.name ?? null;
-    call.arguments += said.arguments;
-    if (call.progress === "begun") this.#input(call, said.arguments);
+    take(call, said.arguments);
+    if (call.hasBegun) this.#input(call, said.arguments);
     else if (call.name !== null) this.#begin(call, index);
   }
   #begin(call, index) {
-    call.progress = "begun";
+    call.hasBegun = true;
     call.id ??= `call_${index}_${this.stream}`;
     call.name ??= "unknown";
     this.#said.push({ type: "tool-input-start", toolCallId: call.id, toolName: call.name });
@@ -66,24 +70,28 @@ var Chunks = class {
   #input(call, inputTextDelta) {
     if (inputTextDelta !== "") this.#said.push({ type: "tool-input-delta", toolCallId: call.id, inputTextDelta });
   }
-  get #ordered() {
-    return [...this.#calls].sort(([a], [b]) => a - b);
-  }
-  /** Closes the calls, except one, that have all of their arguments. */
-  #closeWhole(except) {
-    for (const [index, call] of this.#ordered) {
-      if (index !== except && call.progress === "begun" && call.arguments.endsWith("}") && !(parsed(call.arguments) instanceof SyntaxError)) this.#close(call);
-    }
+  /** Something else is said than more of the call that was told of last, unless it is the next one: closes it if it has all of its arguments. */
+  #leave(next) {
+    const index = this.#told;
+    if (index === null || index === next) return;
+    this.#told = null;
+    const call = this.#open.get(index);
+    if (call === void 0 || !call.hasBegun || !isWhole(call)) return;
+    this.#open.delete(index);
+    this.#closed.add(index);
+    this.#close(call);
   }
   #closeAll() {
     this.#hush();
-    for (const [index, call] of this.#ordered) {
-      if (call.progress === "unsaid") this.#begin(call, index);
-      if (call.progress === "begun") this.#close(call);
+    for (const [index, call] of [...this.#open].sort(([a], [b]) => a - b)) {
+      if (!call.hasBegun) this.#begin(call, index);
+      this.#close(call);
+      this.#closed.add(index);
     }
+    this.#open.clear();
+    this.#told = null;
   }
   #close(call) {
-    call.progress = "closed";
     const [toolCallId, toolName] = [call.id, call.name];
     const input = call.arguments.trim() === "" ? {} : parsed(call.arguments);
     if (!(input instanceof SyntaxError)) this.#said.push({ type: "tool-input-available", toolCallId, toolName, input });
@@ -94,7 +102,7 @@ var Chunks = class {
     const metadata = usage === null ? {} : { messageMetadata: { usage: counted(usage) } };
     if (reason === "completed") {
       this.#closeAll();
-      this.#said.push({ type: "finish-step" }, { type: "finish", finishReason: finishReason(finish, this.#calls.size > 0), ...metadata });
+      this.#said.push({ type: "finish-step" }, { type: "finish", finishReason: finishReason(finish, this.#closed.size > 0), ...metadata });
     } else if (reason === "cancelled") {
       this.#said.push({ type: "abort", reason: code ?? reason }, { type: "finish-step" }, { type: "finish", finishReason: "other", ...metadata });
     } else {
@@ -103,6 +111,25 @@ var Chunks = class {
     }
   }
 };
+function take(call, more) {
+  for (let at = 0; at < more.length; at++) {
+    const letter = more[at];
+    if (call.isEscaped) call.isEscaped = false;
+    else if (letter === "\\" && call.isText) call.isEscaped = true;
+    else if (letter === '"') call.isText = !call.isText;
+    else if (call.isText) continue;
+    else if (letter === "{" || letter === "[") call.depth++;
+    else if (letter === "}" || letter === "]") call.depth = Math.max(0, call.depth - 1);
+    if (letter === "}" && call.depth === 0 && call.closedAt === void 0) call.closedAt = call.arguments.length + at + 1;
+  }
+  call.arguments += more;
+}
+function isWhole(call) {
+  if (call.closedAt === void 0) return false;
+  const isAtEnd = call.closedAt === call.arguments.length;
+  call.closedAt = null;
+  return isAtEnd && !(parsed(call.arguments) instanceof SyntaxError);
+}
 function parsed(text) {
   try {
     return JSON.parse(text);

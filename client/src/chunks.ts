@@ -5,7 +5,13 @@ interface Call {
   id: string | null;
   name: string | null;
   arguments: string;
-  progress: "unsaid" | "begun" | "closed";
+  hasBegun: boolean;
+  /** How deep the arguments are nested so far. */
+  depth: number;
+  isText: boolean;
+  isEscaped: boolean;
+  /** How long the arguments were when their brackets were closed for the first time; null once that was looked at. */
+  closedAt: number | null | undefined;
 }
 
 type Prose = "text" | "reasoning" | "refusal";
@@ -17,7 +23,10 @@ export class Chunks {
   #prose: Prose | null = null;
   #part = "";
   #runs = 0;
-  #calls = new Map<number, Call>();
+  /** Tool calls of which more may come, those of which nothing is told any more, and the one that was told of last. */
+  #open = new Map<number, Call>();
+  #closed = new Set<number>();
+  #told: number | null = null;
   #said: UIMessageChunk[] = [];
 
   /** Who continues a message of the assistant, as with the results of tools, gives its id. */
@@ -47,7 +56,7 @@ export class Chunks {
     const type = kind === "reasoning" ? "reasoning" : "text";
     if (this.#prose !== kind) {
       this.#hush();
-      this.#closeWhole(null);
+      this.#leave(null);
       this.#prose = kind;
       this.#part = `${type}-${++this.#runs}`;
       this.#said.push({ type: `${type}-start`, id: this.#part });
@@ -63,19 +72,20 @@ export class Chunks {
   /** It begins when its name is known. */
   #call(index: number, said: { id?: string; name?: string; arguments: string }): void {
     this.#hush();
-    this.#closeWhole(index);
-    let call = this.#calls.get(index);
-    if (call === undefined) this.#calls.set(index, (call = { id: null, name: null, arguments: "", progress: "unsaid" }));
-    if (call.progress === "closed") return;
+    this.#leave(index);
+    if (this.#closed.has(index)) return;
+    this.#told = index;
+    let call = this.#open.get(index);
+    if (call === undefined) this.#open.set(index, (call = { id: null, name: null, arguments: "", hasBegun: false, depth: 0, isText: false, isEscaped: false, closedAt: undefined }));
     call.id ??= said.id ?? null;
     call.name ??= said.name ?? null;
-    call.arguments += said.arguments;
-    if (call.progress === "begun") this.#input(call, said.arguments);
+    take(call, said.arguments);
+    if (call.hasBegun) this.#input(call, said.arguments);
     else if (call.name !== null) this.#begin(call, index);
   }
 
   #begin(call: Call, index: number): void {
-    call.progress = "begun";
+    call.hasBegun = true;
     // A result is known by the id of its call: there has to be one, and no other may have it.
     call.id ??= `call_${index}_${this.stream}`;
     call.name ??= "unknown";
@@ -87,27 +97,30 @@ export class Chunks {
     if (inputTextDelta !== "") this.#said.push({ type: "tool-input-delta", toolCallId: call.id!, inputTextDelta });
   }
 
-  get #ordered(): [number, Call][] {
-    return [...this.#calls].sort(([a], [b]) => a - b);
-  }
-
-  /** Closes the calls, except one, that have all of their arguments. */
-  #closeWhole(except: number | null): void {
-    for (const [index, call] of this.#ordered) {
-      if (index !== except && call.progress === "begun" && call.arguments.endsWith("}") && !(parsed(call.arguments) instanceof SyntaxError)) this.#close(call);
-    }
+  /** Something else is said than more of the call that was told of last, unless it is the next one: closes it if it has all of its arguments. */
+  #leave(next: number | null): void {
+    const index = this.#told;
+    if (index === null || index === next) return;
+    this.#told = null;
+    const call = this.#open.get(index);
+    if (call === undefined || !call.hasBegun || !isWhole(call)) return;
+    this.#open.delete(index);
+    this.#closed.add(index);
+    this.#close(call);
   }
 
   #closeAll(): void {
     this.#hush();
-    for (const [index, call] of this.#ordered) {
-      if (call.progress === "unsaid") this.#begin(call, index);
-      if (call.progress === "begun") this.#close(call);
+    for (const [index, call] of [...this.#open].sort(([a], [b]) => a - b)) {
+      if (!call.hasBegun) this.#begin(call, index);
+      this.#close(call);
+      this.#closed.add(index);
     }
+    this.#open.clear();
+    this.#told = null;
   }
 
   #close(call: Call): void {
-    call.progress = "closed";
     const [toolCallId, toolName] = [call.id!, call.name!];
     const input = call.arguments.trim() === "" ? {} : parsed(call.arguments);
     if (!(input instanceof SyntaxError)) this.#said.push({ type: "tool-input-available", toolCallId, toolName, input });
@@ -119,7 +132,7 @@ export class Chunks {
     const metadata = usage === null ? {} : { messageMetadata: { usage: counted(usage) } };
     if (reason === "completed") {
       this.#closeAll();
-      this.#said.push({ type: "finish-step" }, { type: "finish", finishReason: finishReason(finish, this.#calls.size > 0), ...metadata });
+      this.#said.push({ type: "finish-step" }, { type: "finish", finishReason: finishReason(finish, this.#closed.size > 0), ...metadata });
     } else if (reason === "cancelled") {
       this.#said.push({ type: "abort", reason: code ?? reason }, { type: "finish-step" }, { type: "finish", finishReason: "other", ...metadata });
     } else {
@@ -127,6 +140,29 @@ export class Chunks {
       this.#said.push({ type: "error", errorText: message ?? `the stream ended: ${code ?? reason}` });
     }
   }
+}
+
+/** More arguments. Nothing that comes behind brackets that are closed makes an object of them, or another one. */
+function take(call: Call, more: string): void {
+  for (let at = 0; at < more.length; at++) {
+    const letter = more[at];
+    if (call.isEscaped) call.isEscaped = false;
+    else if (letter === "\\" && call.isText) call.isEscaped = true;
+    else if (letter === '"') call.isText = !call.isText;
+    else if (call.isText) continue;
+    else if (letter === "{" || letter === "[") call.depth++;
+    else if (letter === "}" || letter === "]") call.depth = Math.max(0, call.depth - 1);
+    if (letter === "}" && call.depth === 0 && call.closedAt === undefined) call.closedAt = call.arguments.length + at + 1;
+  }
+  call.arguments += more;
+}
+
+/** Whether the arguments are an object, and whole. They are read once, however often it is asked. */
+function isWhole(call: Call): boolean {
+  if (call.closedAt === undefined) return false;
+  const isAtEnd = call.closedAt === call.arguments.length;
+  call.closedAt = null;
+  return isAtEnd && !(parsed(call.arguments) instanceof SyntaxError);
 }
 
 function parsed(text: string): unknown {

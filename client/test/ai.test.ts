@@ -279,6 +279,18 @@ test("chunks: calls that are interleaved, nameless, without arguments, or with s
   ]);
 });
 
+test("chunks: calls that take turns are not read again", (context) => {
+  const chunks = new Chunks("s");
+  const read = context.mock.method(JSON, "parse");
+  for (let turn = 0; turn < 50; turn++) {
+    for (let index = 0; index < 20; index++) {
+      const rest = index % 2 === 0 ? "{}}" : "}";
+      chunks.push({ id: null, event: "tool_call", data: { index, name: "f", arguments: turn === 0 ? '{"a":{}' : rest } } as unknown as StreamEvent);
+    }
+  }
+  assert.equal(read.mock.callCount(), 10 + 2 * 10, "once for each call, and once more for what is given of it");
+});
+
 test("chunks: the providers' finish reasons", () => {
   const reason = (finish: string | null): unknown => {
     const [, , , last] = new Chunks("s").push({ id: 9, event: "end", data: { reason: "completed", finish, usage: null } } as unknown as StreamEvent);

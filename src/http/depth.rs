@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::error::Error;
+use crate::nesting::Nesting;
 
 /// Arrays and objects in each other.
 const DEPTH_MAX: usize = 64;
@@ -20,24 +21,8 @@ pub(super) fn check(body: &[u8]) -> Result<(), Error> {
 }
 
 fn is_deeper(json: &[u8], max: usize) -> bool {
-    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
-    for byte in json {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
-            b'"' => is_text = !is_text,
-            _ if is_text => {}
-            b'[' | b'{' => {
-                depth = depth.saturating_add(1);
-                if depth > max {
-                    return true;
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
+    let mut nesting = Nesting::default();
+    json.iter().any(|byte| nesting.push(*byte) > max)
 }
 
 #[cfg(test)]

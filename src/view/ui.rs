@@ -12,7 +12,7 @@ use crate::cast::end::End;
 use crate::cast::event::{Event, Prose, Usage};
 use crate::cast::id::Id;
 use crate::cast::log::{Part, Rendering};
-use crate::cast::thread::{Call, Progress, Thread};
+use crate::cast::thread::{Call, Thread};
 
 /// Behind everything.
 pub const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -58,7 +58,7 @@ impl Rendering for Ui {
             }
         }
         if let Some((cursor, _)) = part.events.last().filter(|_| out.len() > begin) {
-            let data = Place { id: stream(&thread.stream), cursor: *cursor };
+            let data = Place { id: stream(thread.stream.as_ref()), cursor: *cursor };
             chunk(out, &Cursor { r#type: "data-tokencast", data, transient: true });
         }
     }
@@ -70,7 +70,7 @@ impl Rendering for Ui {
         if end.is_completed() {
             close_all(thread, out);
             chunk(out, &json!({ "type": "finish-step" }));
-            finish(out, finish_reason(end.finish.as_deref(), !thread.calls.is_empty()), metadata);
+            finish(out, finish_reason(end.finish.as_deref(), thread.has_calls()), metadata);
         } else if reason == "cancelled" {
             chunk(out, &json!({ "type": "abort", "reason": code }));
             chunk(out, &json!({ "type": "finish-step" }));
@@ -103,8 +103,8 @@ struct Cursor<'a> {
     transient: bool,
 }
 
-fn stream(id: &Option<Id>) -> &str {
-    id.as_ref().map_or("", Id::as_str)
+fn stream(id: Option<&Id>) -> &str {
+    id.map_or("", Id::as_str)
 }
 
 #[derive(Serialize)]
@@ -120,7 +120,7 @@ fn say(thread: &mut Thread, kind: Prose, text: &str, out: &mut Vec<u8>) {
     }
     if thread.prose != Some(kind) {
         hush(thread, out);
-        close_whole(thread, None, out);
+        leave(thread, None, out);
         thread.prose = Some(kind);
         thread.runs += 1;
         prose(thread, kind, "start", None, out);
@@ -153,28 +153,26 @@ fn prose(thread: &Thread, kind: Prose, what: &str, delta: Option<&str>, out: &mu
 fn call(thread: &mut Thread, index: u32, event: &Event, out: &mut Vec<u8>) {
     let Event::ToolCall { id, name, arguments, .. } = event else { return };
     hush(thread, out);
-    close_whole(thread, Some(index), out);
-    let call = thread.calls.entry(index).or_default();
-    if call.progress == Progress::Closed {
-        return;
-    }
-    call.id = call.id.take().or_else(|| id.clone());
-    call.name = call.name.take().or_else(|| name.clone());
-    call.arguments.push_str(arguments);
-    if call.progress == Progress::Begun {
-        input(call, arguments, out);
-    } else if call.name.is_some() {
-        begin(call, stream(&thread.stream), index, out);
-    }
+    leave(thread, Some(index), out);
+    thread.tell(index, |call, of| {
+        call.id = call.id.take().or_else(|| id.clone());
+        call.name = call.name.take().or_else(|| name.clone());
+        call.push(arguments);
+        if call.has_begun {
+            input(call, arguments, out);
+        } else if call.name.is_some() {
+            begin(call, stream(of), index, out);
+        }
+    });
 }
 
 fn begin(call: &mut Call, stream: &str, index: u32, out: &mut Vec<u8>) {
-    call.progress = Progress::Begun;
+    call.has_begun = true;
     // A result is known by the id of its call: there has to be one, and no other may have it.
     let id = call.id.get_or_insert_with(|| format!("call_{index}_{stream}"));
     let name = call.name.get_or_insert_with(|| NAMELESS.to_owned());
     chunk(out, &json!({ "type": "tool-input-start", "toolCallId": id, "toolName": name }));
-    input(call, &call.arguments, out);
+    input(call, call.arguments(), out);
 }
 
 fn input(call: &Call, delta: &str, out: &mut Vec<u8>) {
@@ -183,30 +181,24 @@ fn input(call: &Call, delta: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Closes the calls, except one, that have all of their arguments: providers tell of one after the other, nearly all.
-fn close_whole(thread: &mut Thread, except: Option<u32>, out: &mut Vec<u8>) {
-    for (index, call) in &mut thread.calls {
-        let is_whole =
-            || call.arguments.ends_with('}') && serde_json::from_str::<&RawValue>(&call.arguments).is_ok();
-        if Some(*index) != except && call.progress == Progress::Begun && is_whole() {
-            close(call, out);
-        }
+/// Something else is said than more of a tool call, unless it is the next one: closes it if it is whole.
+fn leave(thread: &mut Thread, next: Option<u32>, out: &mut Vec<u8>) {
+    if let Some(call) = thread.leave(next) {
+        close(&call, out);
     }
 }
 
 /// Closes every call: there is no more of any.
 fn close_all(thread: &mut Thread, out: &mut Vec<u8>) {
-    for (index, call) in &mut thread.calls {
-        if call.progress == Progress::Unsaid {
-            begin(call, stream(&thread.stream), *index, out);
+    for (index, mut call) in thread.close_all() {
+        if !call.has_begun {
+            begin(&mut call, stream(thread.stream.as_ref()), index, out);
         }
-        if call.progress == Progress::Begun {
-            close(call, out);
-        }
+        close(&call, out);
     }
 }
 
-fn close(call: &mut Call, out: &mut Vec<u8>) {
+fn close(call: &Call, out: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Available<'a> {
         r#type: &'static str,
@@ -216,9 +208,7 @@ fn close(call: &mut Call, out: &mut Vec<u8>) {
         name: &'a Option<String>,
         input: &'a RawValue,
     }
-    call.progress = Progress::Closed;
-    let arguments = std::mem::take(&mut call.arguments);
-    let Call { id, name, .. } = &*call;
+    let (Call { id, name, .. }, arguments) = (call, call.arguments());
     // Who says nothing has nothing to say. A line end can only stand between tokens, and would end the chunk.
     let text =
         if arguments.trim().is_empty() { "{}".to_owned() } else { arguments.replace(['\n', '\r'], " ") };
