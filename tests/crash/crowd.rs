@@ -2,7 +2,7 @@
 //! more than the gateway under test.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -100,6 +100,39 @@ impl Fan {
         self.has_ended = block.contains("event: end");
         let now = Instant::now();
         self.gaps.extend(self.last.replace(now).map(|last| now - last));
+    }
+}
+
+/// One who listens beside everything else that happens.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    gaps: Arc<Mutex<Vec<Duration>>>,
+    task: JoinSet<()>,
+}
+
+impl Witness {
+    /// Comes to a stream, and listens from when it is under way.
+    pub(crate) async fn come(id: &str, addr: SocketAddr) -> Self {
+        let mut fan = Fan::new(id);
+        fan.connect(addr, None).await;
+        while fan.cursor < 20 {
+            assert!(fan.read().await, "{id} is over before it has begun");
+        }
+        fan.gaps.clear();
+        let (gaps, mut task) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
+        let heard = gaps.clone();
+        task.spawn(async move {
+            while fan.read().await {
+                heard.lock().unwrap().append(&mut fan.gaps);
+            }
+        });
+        Self { gaps, task }
+    }
+
+    /// How long it heard nothing each time, since it was asked last.
+    pub(crate) fn gaps(&mut self) -> Vec<Duration> {
+        assert!(self.task.try_join_next().is_none(), "it was cut off");
+        std::mem::take(&mut self.gaps.lock().unwrap())
     }
 }
 

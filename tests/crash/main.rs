@@ -26,6 +26,7 @@ mod disk;
 mod expiry;
 mod export;
 mod faults;
+mod flood;
 mod hangup;
 mod herd;
 mod kill;

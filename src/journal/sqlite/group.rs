@@ -11,7 +11,8 @@ use crate::cast::durable::{Number, Record};
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) row: Vec<u8>,
-    pub(super) frames: Vec<(Number, usize)>,
+    /// Where in the row each frame stands, and how long it is.
+    pub(super) frames: Vec<(Number, usize, usize)>,
     pub(super) ended: Vec<Number>,
     pub(super) dropped: Vec<Number>,
     pub(super) forgotten: Vec<Number>,
@@ -53,8 +54,9 @@ pub(super) fn write(
             update.execute(params![*stream as i64, content_type])?;
         }
         Record::Frame(stream, frame) => {
-            group.frames.push((*stream, group.row.len()));
+            let offset = group.row.len();
             codec::put(&mut group.row, *stream, frame);
+            group.frames.push((*stream, offset, group.row.len() - offset));
         }
         Record::End(stream, ended) => {
             let (reason, code) = ended.end.why.wire();

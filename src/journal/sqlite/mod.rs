@@ -22,6 +22,7 @@ mod tests;
 mod unsealed;
 mod writer;
 
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -107,6 +108,7 @@ impl Prepared {
             health: health.clone(),
             next_row,
             owed: Vec::new(),
+            asked: VecDeque::new(),
             debts,
             traces: false,
             meter: meter.clone(),

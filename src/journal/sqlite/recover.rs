@@ -127,7 +127,7 @@ pub(super) fn read(connection: &Connection, owed: &[Record]) -> Result<Recovered
         let mut offset = 0;
         while offset < data.len() {
             let (stream, end) = codec::owner(data, offset)?;
-            let place = Place { row: number, offset };
+            let place = Place { row: number, offset, len: end.saturating_sub(offset) };
             offset = end;
             if stream == 0 {
                 continue;

@@ -10,6 +10,7 @@ use crate::cast::durable::Number;
 pub(super) struct Place {
     pub(super) row: i64,
     pub(super) offset: usize,
+    pub(super) len: usize,
 }
 
 /// A row, and for how many frames it is there.
@@ -22,8 +23,12 @@ pub(super) struct Row {
 /// So much a start may have to read.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// So many frames are sealed in one step, or one stream.
+/// So much is sealed in one step, which every commit may have to wait for.
 const FRAMES_AT_ONCE: usize = 2048;
+pub(super) const BYTES_AT_ONCE: usize = 1024 * 1024;
+
+/// Streams, and how many of their frames are sealed together.
+pub(super) type Step = Vec<(Number, usize)>;
 
 /// What the journal table holds: frames by stream, and how many streams each row still serves.
 #[derive(Debug)]
@@ -75,9 +80,14 @@ impl Unsealed {
         row.frames += 1;
     }
 
-    /// Lets go of a stream's frames, and of the rows that serve nobody any more.
-    pub(super) fn release(&mut self, stream: Number) {
-        for place in self.places.remove(&stream).unwrap_or_default() {
+    /// Lets go of a stream's first frames, and of the rows that serve nobody any more.
+    pub(super) fn release(&mut self, stream: Number, frames: usize) {
+        let Some(places) = self.places.get_mut(&stream) else { return };
+        let released: Vec<Place> = places.drain(..frames.min(places.len())).collect();
+        if places.is_empty() {
+            self.places.remove(&stream);
+        }
+        for place in released {
             let Some(row) = self.rows.get_mut(&place.row) else { continue };
             row.frames -= 1;
             if row.frames == 0 {
@@ -93,15 +103,28 @@ impl Unsealed {
         self.bytes > self.bytes_max
     }
 
-    /// Ended streams that are sealed together, as many as one step may take.
-    pub(super) fn next_to_seal(&self) -> Vec<Number> {
-        let mut frames = 0;
-        let fits = |stream: &&Number| {
-            let fits = frames < FRAMES_AT_ONCE;
-            frames += self.places.get(stream).map_or(0, Vec::len);
-            fits
-        };
-        self.ended.iter().rev().take_while(fits).copied().collect()
+    /// Ended streams, as far as one step takes them.
+    pub(super) fn ended_step(&self) -> Step {
+        self.step(self.ended.iter().rev().copied())
+    }
+
+    /// So many frames of these streams as one step takes, one at least.
+    pub(super) fn step(&self, streams: impl IntoIterator<Item = Number>) -> Step {
+        let (mut frames, mut bytes, mut step) = (0, 0, Step::new());
+        for stream in streams {
+            let places = self.places.get(&stream).map_or(&[][..], Vec::as_slice);
+            let fits = |place: &&Place| {
+                let fits = frames == 0 || (frames < FRAMES_AT_ONCE && bytes + place.len <= BYTES_AT_ONCE);
+                (frames, bytes) = (frames + 1, bytes + place.len);
+                fits
+            };
+            let count = places.iter().take_while(fits).count();
+            step.push((stream, count));
+            if count < places.len() {
+                break;
+            }
+        }
+        step
     }
 
     /// A stream that keeps the oldest row from going.

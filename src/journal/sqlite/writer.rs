@@ -1,7 +1,7 @@
 //! The one thread that writes. Whatever gathered while a commit ran is the next commit: no interval, and an idle
 //! journal commits a single frame at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rusqlite::params;
@@ -14,7 +14,7 @@ use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
 use super::seal;
-use super::unsealed::{Place, Unsealed};
+use super::unsealed::{BYTES_AT_ONCE, Place, Step, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
 use crate::telemetry;
@@ -28,8 +28,10 @@ const TIDY_EVERY: u64 = 64;
 pub(super) enum Message {
     Commit(Record, oneshot::Sender<Result<(), StorageError>>),
     /// Seals an ended stream now, so that a reader finds it; gives its content where that cannot be done.
-    Seal(Number, oneshot::Sender<Result<Option<Vec<Frame>>, StorageError>>),
+    Seal(Number, Asker),
 }
+
+type Asker = oneshot::Sender<Result<Option<Vec<Frame>>, StorageError>>;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -39,6 +41,8 @@ pub(super) struct Writer {
     pub(super) next_row: i64,
     /// What could not be committed, and has to be before anything else.
     pub(super) owed: Vec<Record>,
+    /// Who waits for an ended stream to be sealed.
+    pub(super) asked: VecDeque<(Number, Asker)>,
     pub(super) debts: Debts,
     /// What was deleted or overwritten still stands in the write-ahead log.
     pub(super) traces: bool,
@@ -58,7 +62,7 @@ impl Writer {
                 is_busy = inbox.is_empty() && self.tidy();
             }
             let Some(first) = inbox.blocking_recv() else { break };
-            let (mut records, mut waiting, mut seals, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+            let (mut records, mut waiting, mut bytes) = (Vec::new(), Vec::new(), 0);
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
@@ -69,22 +73,27 @@ impl Writer {
                         records.push(record);
                         waiting.push(done);
                     }
-                    Message::Seal(stream, done) => seals.push((stream, done)),
+                    Message::Seal(stream, done) => self.asked.push_back((stream, done)),
                 }
                 let has_room = records.len() < GROUP_RECORDS_MAX && bytes < GROUP_BYTES_MAX;
                 next = if has_room { inbox.try_recv().ok() } else { None };
             }
+            let before = self.unsealed.bytes;
             if !records.is_empty() {
                 let result = self.settle(records);
                 for done in waiting {
                     let _ = done.send(result.clone());
                 }
             }
-            for (stream, done) in seals {
-                let _ = done.send(self.content(stream));
-            }
+            self.answer();
             commits += 1;
-            if self.unsealed.is_large() || commits.is_multiple_of(TIDY_EVERY) {
+            if self.unsealed.is_large() {
+                // As much goes as has come, and some more.
+                let grown = self.unsealed.bytes.saturating_sub(before);
+                for _ in 0..=grown / BYTES_AT_ONCE {
+                    self.tidy();
+                }
+            } else if commits.is_multiple_of(TIDY_EVERY) {
                 self.tidy();
             }
         }
@@ -112,16 +121,32 @@ impl Writer {
         result
     }
 
-    /// Sees to it that an ended stream is sealed, or reads it where it stands.
-    fn content(&mut self, stream: Number) -> Result<Option<Vec<Frame>>, StorageError> {
-        let sealed = if self.health.trouble().is_none() { self.seal(&[stream]) } else { self.health.check() };
-        match self.unsealed.places.get(&stream) {
+    /// One step towards what somebody waits for: sees to it that an ended stream is sealed, or reads it where it stands.
+    /// Tells whether somebody waited.
+    fn answer(&mut self) -> bool {
+        let Some((stream, _)) = self.asked.front() else { return false };
+        let stream = *stream;
+        let left = |writer: &Self| writer.unsealed.places.get(&stream).map_or(0, Vec::len);
+        let before = left(self);
+        let sealed = match self.health.trouble() {
+            Some(_) => self.health.check(),
+            None if before == 0 => Ok(()),
+            None => self.seal(&self.unsealed.step([stream])),
+        };
+        if sealed.is_ok() && (1..before).contains(&left(self)) {
+            return true;
+        }
+        let content = match self.unsealed.places.get(&stream) {
             Some(places) => {
                 let mut found = frames(&self.database.connection, &[(stream, places)]);
                 found.pop().expect("one was asked for").map(Some)
             }
             None => sealed.map(|()| None),
+        };
+        if let Some((_, done)) = self.asked.pop_front() {
+            let _ = done.send(content);
         }
+        true
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), StorageError> {
@@ -145,8 +170,8 @@ impl Writer {
         if !group.frames.is_empty() {
             self.next_row += 1;
         }
-        for (stream, offset) in group.frames {
-            self.unsealed.note(stream, Place { row, offset }, group.row.len());
+        for (stream, offset, len) in group.frames {
+            self.unsealed.note(stream, Place { row, offset, len }, group.row.len());
         }
         self.unsealed.ended.extend(group.ended);
         for stream in group.dropped {
@@ -166,6 +191,9 @@ impl Writer {
 
     /// One step of what can wait until nothing else is to do; whether there was anything.
     pub(super) fn tidy(&mut self) -> bool {
+        if self.answer() {
+            return true;
+        }
         // Where something just failed, the next commit tells whether it makes sense to go on.
         if self.health.trouble().is_some() {
             return false;
@@ -180,12 +208,12 @@ impl Writer {
             return self.scrub();
         }
         if !self.unsealed.ended.is_empty() {
-            return self.seal(&self.unsealed.next_to_seal()).is_ok();
+            return self.seal(&self.unsealed.ended_step()).is_ok();
         }
         if self.unsealed.is_large()
             && let Some(stream) = self.unsealed.pinning()
         {
-            return self.seal(&[stream]).is_ok();
+            return self.seal(&self.unsealed.step([stream])).is_ok();
         }
         if self.database.has_spare_pages() {
             return self.database.give_back().is_ok();
@@ -194,24 +222,28 @@ impl Writer {
         self.database.is_log_large() && self.scrub()
     }
 
-    /// Moves what streams have in the journal into chunks of their own. What cannot be read stays where it is.
-    fn seal(&mut self, streams: &[Number]) -> Result<(), StorageError> {
+    /// Moves what streams have in the journal into chunks of their own, so many of their first frames. What cannot be read
+    /// stays where it is.
+    fn seal(&mut self, step: &Step) -> Result<(), StorageError> {
         let Self { unsealed, database, .. } = self;
-        let has_ended: Vec<Number> =
-            unsealed.ended.extract_if(.., |stream| streams.contains(stream)).collect();
-        let wanted: Vec<(Number, &[Place])> = streams
-            .iter()
-            .filter_map(|stream| unsealed.places.get(stream).map(|places| (*stream, &**places)))
-            .collect();
-        let mut runs = Vec::with_capacity(wanted.len());
+        let places = |stream: &Number| unsealed.places.get(stream).map_or(&[][..], Vec::as_slice);
+        let some = step.iter().filter(|(_, count)| *count > 0);
+        let wanted: Vec<(Number, &[Place])> =
+            some.map(|(stream, count)| (*stream, &places(stream)[..*count])).collect();
+        let is_last =
+            |of: &Number| step.iter().any(|(stream, count)| stream == of && *count == places(of).len());
+        let has_ended: Vec<Number> = unsealed.ended.extract_if(.., |stream| is_last(stream)).collect();
+        let (mut runs, mut unreadable) = (Vec::with_capacity(wanted.len()), Vec::new());
         for ((stream, _), frames) in wanted.iter().zip(frames(&database.connection, &wanted)) {
             match frames {
                 Ok(frames) => runs.push((*stream, frames)),
                 Err(problem) => {
                     error!(stream, %problem, "a stream could not be sealed; it stays in the journal");
+                    unreadable.push(*stream);
                 }
             }
         }
+        unsealed.ended.retain(|stream| !unreadable.contains(stream));
         let progress = |stream| unsealed.sealed.get(&stream).copied().unwrap_or_default();
         let sealed = (|| {
             let transaction = database.connection.transaction()?;
@@ -229,10 +261,10 @@ impl Writer {
                 return Err(error);
             }
         };
-        for ((stream, _), (progress, bytes)) in runs.into_iter().zip(sealed) {
+        for ((stream, frames), (progress, bytes)) in runs.into_iter().zip(sealed) {
             self.meter.sealed(bytes, has_ended.contains(&stream));
             self.unsealed.sealed.insert(stream, progress);
-            self.unsealed.release(stream);
+            self.unsealed.release(stream, frames.len());
         }
         // More of the others may come.
         for stream in has_ended {
@@ -243,7 +275,7 @@ impl Writer {
 
     /// Lets go of a stream's part of the journal, and of the rows that serve nobody any more.
     fn release(&mut self, stream: Number) -> Result<(), StorageError> {
-        self.unsealed.release(stream);
+        self.unsealed.release(stream, usize::MAX);
         self.sweep()
     }
 
