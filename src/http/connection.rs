@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::response::Parts;
-use http::{Method, Request, Version};
+use http::{HeaderValue, Method, Request, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -22,14 +23,17 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::error::{self, Error};
+use super::heads::Heads;
 use super::lane::{Lane, Left, Order, Slot, write_headers};
 use super::pulse::{Answer, Late, Patience, Pulse};
 use super::serve::{Link, Place, Site};
+use super::taking::{Taken, Taking};
 use super::tls::Tls;
 use super::wire::Wire;
 use super::{last_words, tls};
+use crate::seldom::Seldom;
 use crate::tasks::Tasks;
-use crate::telemetry;
+use crate::telemetry::{self, Listener};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -39,6 +43,8 @@ const H2_PING: Duration = Duration::from_secs(20);
 const H2_RESETS_PENDING_MAX: usize = 20;
 /// Streams that we have reset for what the peer did; more of them end the connection.
 const H2_RESETS_OWN_MAX: usize = 256;
+/// Heads that are so many times too large are still read, to be answered with an error of ours; hyper's own has no body.
+const H2_HEAD_MARGIN: u32 = 4;
 /// How long a peer may take to hear that its connection is over.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -171,7 +177,15 @@ impl Talk<'_> {
     fn link<S>(&self, wire: &Wire<S>, is_shared: bool) -> Link {
         let Self { place, site, .. } = *self;
         let (flushes, answering) = (wire.flushes(), wire.answering());
-        Link { listener: site.listener, place, flushes, is_shared, takes_lane: false, answering }
+        Link {
+            listener: site.listener,
+            place,
+            flushes,
+            is_shared,
+            is_clean: true,
+            takes_lane: false,
+            answering,
+        }
     }
 
     async fn h1<S>(self, wire: Wire<S>) -> Result<Option<Leaving<S>>, Closed>
@@ -179,20 +193,25 @@ impl Talk<'_> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (pulse, slot) = (Pulse::default(), Slot::default());
+        let heads = Heads::of(pulse.clone());
         let link = self.link(&wire, false);
-        let (asking, filling, router) = (pulse.clone(), slot.clone(), self.site.router.clone());
+        let (asking, filling, router) = (heads.clone(), slot.clone(), self.site.router.clone());
         let (may_take_lane, answering) = (self.takes_lane, wire.answering());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let busy = asking.asked();
+            let (busy, is_clean) = asking.asked(!request.body().is_end_stream());
             let takes_lane = may_take_lane && is_plain(&request);
             answering.set(takes_lane);
-            request.extensions_mut().insert(Link { takes_lane, ..link.clone() });
+            request.extensions_mut().insert(Link { takes_lane, is_clean, ..link.clone() });
             let (mut router, slot, answering) = (router.clone(), filling.clone(), answering.clone());
             let asked = if takes_lane { wire_head(&request) } else { Vec::new() };
             // Boxed, so that the connection can be taken apart.
             Box::pin(async move {
-                let response =
+                let mut response =
                     router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+                if !is_clean {
+                    // What follows may be a part of it, or not.
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 if let Some(order) = response.extensions().get::<Lane>().and_then(Lane::take) {
                     slot.fill(Left { head: response.into_parts().0, order, asked: asked.into() });
                     return std::future::pending().await;
@@ -207,7 +226,7 @@ impl Talk<'_> {
             .max_headers(config.head_fields_max)
             .max_header_size(head_bytes_max)
             .max_buf_size(head_bytes_max.max(H1_BUFFER_BYTES_MIN))
-            .serve_connection(TokioIo::new(wire.for_heads(pulse.clone())), service);
+            .serve_connection(TokioIo::new(wire.for_heads(heads.clone())), service);
         let mut late = pin!(pulse.late(self.patience(config.first_byte_s)));
         let mut is_stopping = false;
         let ended = loop {
@@ -226,10 +245,10 @@ impl Talk<'_> {
             }
         };
         let wire = connection.into_parts().io.into_inner();
-        let Some(refusal) = ended.refusal(&wire) else { return ended.told(self.site).map(|()| None) };
+        let Some(refusal) = ended.refusal(&heads) else { return ended.told(self.site).map(|()| None) };
         telemetry::refused(self.site.listener, refusal.code);
-        // Later ones hyper has answered itself.
-        if !pulse.has_asked() {
+        // Else hyper has said something.
+        if wire.is_mute() {
             last_words::say(&mut wire.into_stream(), &refusal).await;
         }
         Err(refusal.message.into())
@@ -239,35 +258,45 @@ impl Talk<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pulse = Pulse::default();
+        let (pulse, unwatched) = (Pulse::default(), Unwatched::default());
         let link = self.link(&wire, true);
-        let (asking, router) = (pulse.clone(), self.site.router.clone());
+        let (asking, watching, router) = (pulse.clone(), unwatched.clone(), self.site.router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let busy = asking.asked();
+            let taking = Taking::new(asking.asked());
+            watching.put(taking.clone());
             request.extensions_mut().insert(link.clone());
             let mut router = router.clone();
             async move {
                 let response =
                     router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
-                Ok::<_, Infallible>(response.map(|body| Answer { body, _busy: busy }))
+                Ok::<_, Infallible>(response.map(|body| Taken { body, taking }))
             }
         });
         let config = &self.site.config;
-        let connection = http2::Builder::new(Executor(tasks))
+        let untaken = CancellationToken::new();
+        let executor = Executor {
+            tasks,
+            listener: self.site.listener,
+            patience: Duration::from_secs(config.stalled_s),
+            unwatched,
+            untaken: untaken.clone(),
+        };
+        let connection = http2::Builder::new(executor)
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.h2_streams_max)
             .max_send_buf_size(H2_SEND_BUFFER_BYTES)
-            .max_header_list_size(config.head_bytes_max)
+            .max_header_list_size(config.head_bytes_max.saturating_mul(H2_HEAD_MARGIN))
             .max_pending_accept_reset_streams(H2_RESETS_PENDING_MAX)
             .max_local_error_reset_streams(H2_RESETS_OWN_MAX)
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PING)
-            .serve_connection(TokioIo::new(wire), service);
+            .serve_connection(TokioIo::new(wire.for_frames()), service);
         let mut connection = pin!(connection);
         let mut late = pin!(pulse.late(self.patience(config.request_s)));
         let ended = tokio::select! {
             done = connection.as_mut() => Ended::Done(done),
             late = &mut late => Ended::Late(late),
+            () = untaken.cancelled() => return Err("an answer was not taken".into()),
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 Ended::Done(connection.as_mut().await)
@@ -298,10 +327,10 @@ enum Ended {
 
 impl Ended {
     /// What there is to say about it, where nothing was asked that could be answered.
-    fn refusal<S>(&self, wire: &Wire<S>) -> Option<Error> {
+    fn refusal(&self, heads: &Heads) -> Option<Error> {
         match self {
             Self::Late(Late::Head) => Some(error::head_timeout()),
-            Self::Done(Err(error)) if error.is_parse_too_large() && wire.is_in_first_line() => {
+            Self::Done(Err(error)) if error.is_parse_too_large() && heads.is_in_first_line() => {
                 Some(error::uri_too_long())
             }
             Self::Done(Err(error)) if error.is_parse_too_large() => Some(error::head_too_large()),
@@ -320,6 +349,9 @@ impl Ended {
                 match cause(&error) {
                     Some(io) if io.kind() == io::ErrorKind::TimedOut => {
                         telemetry::refused(site.listener, "stalled");
+                    }
+                    Some(io) if io.kind() == io::ErrorKind::QuotaExceeded => {
+                        telemetry::refused(site.listener, error::too_many_frames().code);
                     }
                     Some(_) => {}
                     None if error.is_timeout() => telemetry::refused(site.listener, "ping_timeout"),
@@ -356,16 +388,58 @@ fn is_plain(request: &Request<Incoming>) -> bool {
     request.method() == Method::GET && request.version() == Version::HTTP_11 && request.body().is_end_stream()
 }
 
-/// Runs the tasks of HTTP/2 connections where all tasks run.
-#[derive(Clone)]
-struct Executor(Tasks);
+/// The request that has just come, between hyper's asking for its answer and running it.
+#[derive(Debug, Clone, Default)]
+struct Unwatched(Arc<Mutex<Option<Taking>>>);
+
+impl Unwatched {
+    fn put(&self, taking: Taking) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taking);
+    }
+
+    fn take(&self) -> Option<Taking> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Runs the answers of an HTTP/2 connection where all tasks run, and gives up those that nobody takes.
+#[derive(Debug, Clone)]
+struct Executor {
+    tasks: Tasks,
+    listener: Listener,
+    patience: Duration,
+    unwatched: Unwatched,
+    /// Cancelled when an answer is not taken that can no longer be taken back by itself.
+    untaken: CancellationToken,
+}
 
 impl<F> hyper::rt::Executor<F> for Executor
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
+    fn execute(&self, answer: F) {
+        let Some(taking) = self.unwatched.take() else {
+            self.tasks.spawn(answer);
+            return;
+        };
+        let Self { listener, patience, untaken, .. } = self.clone();
+        self.tasks.spawn(async move {
+            let mut stalled = Seldom::new(taking.clone().stalled(patience));
+            tokio::select! {
+                biased;
+                _ = answer => {}
+                // Dropped, it resets its stream.
+                () = &mut stalled => return telemetry::refused(listener, "stalled"),
+            }
+            // The last of it is with hyper.
+            tokio::select! {
+                () = taking.out() => {}
+                () = stalled => {
+                    telemetry::refused(listener, "stalled");
+                    untaken.cancel();
+                }
+            }
+        });
     }
 }

@@ -71,6 +71,12 @@ pub(super) fn too_many_connections() -> Error {
     Error { retry_after: Some(Duration::from_secs(1)), ..refusal }
 }
 
+pub(super) fn too_many_frames() -> Error {
+    let message =
+        "this connection said many more frames of HTTP/2 than it was answered: open another, and say less";
+    Error::new(StatusCode::TOO_MANY_REQUESTS, "too_many_frames", message)
+}
+
 pub(super) fn internal() -> Error {
     Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this gateway has a bug: its log says where")
 }

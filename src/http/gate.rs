@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use secrecy::SecretString;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::debug;
@@ -25,6 +25,10 @@ use crate::edge::names::Names;
 use crate::telemetry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("tokencast-request-id");
+
+/// Fields that say who asks, or what for: whichever of two counted, somebody on the way may have looked at the other.
+const ONCE: [&str; 7] =
+    ["authorization", "tokencast-key", "x-api-key", "x-goog-api-key", "api-key", "origin", "content-type"];
 
 /// What the bearer of the request's credential may do. A handler that takes this has authorised its caller.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl FromRequestParts<App> for Granted {
 pub(super) struct Rules {
     pub(super) names: Names,
     pub(super) uri_bytes_max: usize,
+    pub(super) head_bytes_max: usize,
     pub(super) head_fields_max: usize,
 }
 
@@ -88,12 +93,24 @@ pub(super) async fn guard(State(rules): State<Arc<Rules>>, request: Request, nex
 }
 
 fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
-    let Rules { names, uri_bytes_max, head_fields_max } = rules;
+    let Rules { names, uri_bytes_max, head_bytes_max, head_fields_max } = rules;
     if len(request.uri()) > *uri_bytes_max {
         return Err(error::uri_too_long());
     }
-    if request.headers().len() > *head_fields_max {
+    if request.headers().len() > *head_fields_max
+        || request.version() == Version::HTTP_2 && unpacked(request) > *head_bytes_max
+    {
         return Err(error::head_too_large());
+    }
+    if request.extensions().get::<Link>().is_some_and(|link| !link.is_clean) {
+        let message = "a line of the request head ends in LF alone: end each in CR LF";
+        return Err(Error::bad_request("malformed_request", message));
+    }
+    for name in ONCE {
+        if request.headers().get_all(name).iter().nth(1).is_some() {
+            let message = format!("the field `{name}` stands in the request more than once: send it once");
+            return Err(Error::bad_request("repeated_field", message));
+        }
     }
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next()
@@ -125,6 +142,17 @@ fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// A head of HTTP/2 as it counts, with its pseudo-fields.
+fn unpacked(request: &Request) -> usize {
+    const EACH: usize = 32;
+    const PSEUDO: usize = ":method:scheme:authority:path".len() + 4 * EACH;
+    let scheme = request.uri().scheme_str().unwrap_or_default();
+    let pseudo = [PSEUDO, request.method().as_str().len(), scheme.len(), len(request.uri())];
+    let fields = request.headers().iter();
+    let fields = fields.flat_map(|(name, value)| [EACH, name.as_str().len(), value.len()]);
+    fields.chain(pseudo).fold(0, usize::saturating_add)
 }
 
 /// As long as it came.

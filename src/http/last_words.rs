@@ -29,6 +29,17 @@ pub(super) fn of(refusal: &Error) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The same for a peer that speaks HTTP/2 and says too much: GOAWAY, with the error as its data.
+pub(super) fn go_away(refusal: &Error) -> Vec<u8> {
+    const GOAWAY: u8 = 7;
+    const ENHANCE_YOUR_CALM: u32 = 0xb;
+    const LAST_STREAM: u32 = 0x7fff_ffff;
+    let body = error::body(refusal).to_string();
+    let len = u32::try_from(8 + body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let head = [len[1], len[2], len[3], GOAWAY, 0, 0, 0, 0, 0];
+    [&head[..], &LAST_STREAM.to_be_bytes(), &ENHANCE_YOUR_CALM.to_be_bytes(), body.as_bytes()].concat()
+}
+
 /// Says it, and hears out what was on its way.
 pub(super) async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, refusal: &Error) {
     let _ = timeout(WITHIN, async {

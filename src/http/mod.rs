@@ -6,7 +6,9 @@ mod crowd;
 mod depth;
 mod doors;
 mod error;
+mod frames;
 mod gate;
+mod heads;
 mod intake;
 mod introduction;
 mod lane;
@@ -21,6 +23,7 @@ mod providers;
 mod pulse;
 mod serve;
 mod streams;
+mod taking;
 mod tickets;
 mod tls;
 mod ui;
@@ -124,8 +127,8 @@ impl Config {
     }
 
     fn rules(&self, names: Names) -> Rules {
-        let Self { uri_bytes_max, head_fields_max, .. } = *self;
-        Rules { names, uri_bytes_max, head_fields_max }
+        let Self { uri_bytes_max, head_bytes_max, head_fields_max, .. } = *self;
+        Rules { names, uri_bytes_max, head_bytes_max: head_bytes_max as usize, head_fields_max }
     }
 }
 

@@ -52,14 +52,16 @@ pub(super) enum Late {
 }
 
 impl Pulse {
-    /// Bytes came. More of them give a head no more time.
-    pub(super) fn read(&self) {
+    /// Bytes came. The first of a head are told apart: more of them give it no more time.
+    pub(super) fn read(&self) -> bool {
         let mut state = self.lock();
-        if state.open == 0 && !state.is_reading {
+        let begins = state.open == 0 && !state.is_reading;
+        if begins {
             state.is_reading = true;
             drop(state);
             self.0.changed.notify_one();
         }
+        begins
     }
 
     /// A request came, which is being answered for as long as what this gives lives.
@@ -71,8 +73,10 @@ impl Pulse {
         Busy(self.clone())
     }
 
-    pub(super) fn has_asked(&self) -> bool {
-        self.lock().has_asked
+    /// Whether the first head has yet to come, or another one is coming.
+    pub(super) fn awaits_head(&self) -> bool {
+        let state = self.lock();
+        !state.has_asked || state.is_reading
     }
 
     /// Returns when the client has taken too long for what it should do next.

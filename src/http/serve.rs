@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) flushes: Flushes,
     /// Other requests may be answered at the same time.
     pub(crate) is_shared: bool,
+    /// The lines of the head have ended as they have to.
+    pub(crate) is_clean: bool,
     /// The answer to this request may be left to a room.
     pub(crate) takes_lane: bool,
     pub(crate) answering: Answering,

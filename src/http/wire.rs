@@ -12,9 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::pulse::Pulse;
+use super::error::{self, Error};
+use super::frames::Frames;
+use super::heads::Heads;
+use super::last_words;
 
 /// A connection that shows how far the peer has taken what was written.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(crate) struct Wire<S> {
     /// What is read once more, before the socket.
     again: Bytes,
     heads: Option<Heads>,
+    /// The socket had not taken everything when the present head began to come.
+    owes: bool,
+    frames: Option<Frames>,
 }
 
 /// Whether a request is being answered whose client may have shut its side already. It is not told so: for hyper it
@@ -39,14 +45,6 @@ impl Answering {
     pub(crate) fn set(&self, is_answering: bool) {
         self.0.store(is_answering, Ordering::Relaxed);
     }
-}
-
-/// What a connection of HTTP/1.1 has to know of the heads that come.
-#[derive(Debug)]
-struct Heads {
-    pulse: Pulse,
-    /// No line has ended yet.
-    is_first_line: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,7 +89,8 @@ impl Flushes {
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
         let (stalled, state, answering) = (None, Arc::default(), Answering::default());
-        Self { stream, patience, stalled, state, answering, again: Bytes::new(), heads: None }
+        let (again, heads, frames) = (Bytes::new(), None, None);
+        Self { stream, patience, stalled, state, answering, again, heads, owes: false, frames }
     }
 
     /// The same connection, on which this is read again.
@@ -99,16 +98,17 @@ impl<S> Wire<S> {
         Self { again, ..self }
     }
 
-    /// Tells when heads begin. Until the first request has come nothing is said to the peer: what hyper would say of a
-    /// head that it cannot read is said better by somebody else.
-    pub(super) fn for_heads(mut self, pulse: Pulse) -> Self {
-        self.heads = Some(Heads { pulse, is_first_line: true });
+    /// Tells of the heads that come. While one comes nothing is said to the peer: what hyper would say of a head that it
+    /// cannot read is said better by somebody else.
+    pub(super) fn for_heads(mut self, heads: Heads) -> Self {
+        self.heads = Some(heads);
         self
     }
 
-    /// Whether the first line of the first head has not ended yet.
-    pub(super) fn is_in_first_line(&self) -> bool {
-        self.heads.as_ref().is_some_and(|heads| heads.is_first_line)
+    /// Ends with a peer that floods it with frames.
+    pub(super) fn for_frames(mut self) -> Self {
+        self.frames = Some(Frames::new(Instant::now()));
+        self
     }
 
     /// The socket, for somebody else.
@@ -116,8 +116,15 @@ impl<S> Wire<S> {
         self.stream
     }
 
-    fn is_mute(&self) -> bool {
-        self.heads.as_ref().is_some_and(|heads| !heads.pulse.has_asked())
+    /// Whether nothing is said to the peer.
+    pub(super) fn is_mute(&self) -> bool {
+        !self.owes && self.heads.as_ref().is_some_and(Heads::are_awaited)
+    }
+
+    fn came(&mut self, bytes: &[u8]) {
+        if self.heads.as_ref().is_some_and(|heads| heads.came(bytes)) {
+            self.owes = self.state.borrow().is_blocked;
+        }
     }
 
     pub(crate) fn flushes(&self) -> Flushes {
@@ -144,12 +151,37 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Notes what the socket has taken of this.
+    fn said(&mut self, bufs: &[IoSlice<'_>], taken: &Poll<io::Result<usize>>) {
+        let (Some(frames), Poll::Ready(Ok(taken))) = (&mut self.frames, taken) else { return };
+        let mut left = *taken;
+        for buf in bufs {
+            let len = left.min(buf.len());
+            frames.said(&buf[..len]);
+            left -= len;
+        }
+    }
+
+    /// Tells a peer why nothing more is heard of it, if the socket takes it at once.
+    fn leave(&mut self, cx: &mut Context<'_>, refusal: &Error) -> io::Error {
+        // Else it would stand in the midst of a frame.
+        if !self.state.borrow().is_blocked {
+            let _ = Pin::new(&mut self.stream).poll_write(cx, &last_words::go_away(refusal));
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        }
+        io::Error::new(io::ErrorKind::QuotaExceeded, refusal.message.clone())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.again.is_empty() {
             let len = this.again.len().min(buf.remaining());
-            buf.put_slice(&this.again.split_to(len));
+            let again = this.again.split_to(len);
+            buf.put_slice(&again);
+            this.came(&again);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -160,10 +192,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             let is_answering = this.answering.0.load(Ordering::Relaxed);
             return if is_answering { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
-        if let Some(heads) = &mut this.heads {
-            heads.pulse.read();
-            heads.is_first_line = heads.is_first_line && !came.contains(&b'\n');
+        if this.frames.as_mut().is_some_and(|frames| !frames.heard(came)) {
+            return Poll::Ready(Err(this.leave(cx, &error::too_many_frames())));
         }
+        this.came(came);
         Poll::Ready(Ok(()))
     }
 }
@@ -175,6 +207,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.said(&[IoSlice::new(buf)], &result);
         this.watch(cx, result)
     }
 
@@ -188,6 +221,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.said(bufs, &result);
         this.watch(cx, result)
     }
 

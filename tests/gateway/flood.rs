@@ -13,9 +13,11 @@ use crate::viewing::Transport;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -84,14 +86,13 @@ async fn a_flood_ends_its_own_connection_and_nobody_elses() {
     let hold = Hold::new();
     let script = Script::says(text("a").bytes).wait(&hold).write(text("b").bytes).write(DONE);
     let provider = Provider::with(script).await;
-    let mut config = config(Journal::Memory, &provider.base_url());
-    config.http.stalled_s = 1;
-    let gateway = Gateway::start(config);
+    let gateway = Gateway::before(&provider, Journal::Memory);
     let id = gateway.stream("m").await;
     let beside = gateway.watch(Transport::SseH2, &id, "").await;
 
     let stream = |number: u32| number * 2 + 1;
-    let floods: [(&str, Vec<u8>, Flood, bool); 8] = [
+    let ping = |number: u32| frame(PING, 0, 0, &u64::from(number).to_be_bytes());
+    let floods: [(&str, Vec<u8>, Flood, bool); 14] = [
         (
             "rapid reset",
             Vec::new(),
@@ -117,8 +118,19 @@ async fn a_flood_ends_its_own_connection_and_nobody_elses() {
             true,
         ),
         ("empty data", headers(1, "POST", 0), Box::new(|_| frame(DATA, 0, 1, b"")), true),
-        ("settings", Vec::new(), Box::new(|_| frame(SETTINGS, 0, 0, &[])), false),
-        ("pings", Vec::new(), Box::new(|number| frame(PING, 0, 0, &u64::from(number).to_be_bytes())), false),
+        ("little data", headers(1, "POST", 0), Box::new(|_| frame(DATA, 0, 1, b" ")), true),
+        ("settings", Vec::new(), Box::new(|_| frame(SETTINGS, 0, 0, &[])), true),
+        ("settings unread", Vec::new(), Box::new(|_| frame(SETTINGS, 0, 0, &[])), false),
+        ("pings", Vec::new(), Box::new(ping), true),
+        ("pings unread", Vec::new(), Box::new(ping), false),
+        ("priorities", Vec::new(), Box::new(|_| frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 7])), true),
+        (
+            "small windows",
+            headers(1, "POST", 0),
+            Box::new(|_| frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())),
+            true,
+        ),
+        ("frames of no kind", Vec::new(), Box::new(|_| frame(0xee, 0, 0, b"what?")), true),
         (
             "windows",
             headers(1, "POST", 0),
@@ -144,7 +156,7 @@ async fn a_flood_ends_its_own_connection_and_nobody_elses() {
     }
     let mut metrics = Call::get("/metrics").send(Protocol::H1, gateway.ops).await;
     let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
-    for reason in ["protocol_error", "stalled"] {
+    for reason in ["protocol_error", "too_many_frames"] {
         let sample = format!("tokencast_refused_total{{listener=\"public\",reason=\"{reason}\"}}");
         assert!(metrics.contains(&sample), "{sample}");
     }
@@ -152,6 +164,126 @@ async fn a_flood_ends_its_own_connection_and_nobody_elses() {
     let events = beside.rest().await;
     assert_eq!(crate::fold::text(&events, 0), "ab");
     assert_eq!(events.last().unwrap().name, "end");
+}
+
+/// The next frame: its kind, its stream, and what is in it.
+async fn heard(socket: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    within("a frame", socket.read_exact(&mut head)).await.ok()?;
+    let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let mut payload = vec![0; len];
+    within("what is in it", socket.read_exact(&mut payload)).await.ok()?;
+    Some((head[3], u32::from_be_bytes(head[5..9].try_into().unwrap()), payload))
+}
+
+/// A connection on which streams have so much window at first.
+async fn with_window(gateway: &Gateway, bytes: u32) -> TcpStream {
+    let mut socket = TcpStream::connect(gateway.http).await.unwrap();
+    let settings = [&[0, 4][..], &bytes.to_be_bytes()].concat();
+    socket.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &settings)].concat()).await.unwrap();
+    socket
+}
+
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block("GET", path))
+}
+
+fn window(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_floods_is_told_why() {
+    let gateway = Gateway::before(&Provider::start().await, Journal::Memory);
+    let mut socket = with_window(&gateway, 65_535).await;
+    socket.write_all(&frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 7]).repeat(2000)).await.unwrap();
+    let payload = loop {
+        if let (GOAWAY, _, payload) = heard(&mut socket).await.expect("GOAWAY before the end") {
+            break payload;
+        }
+    };
+    assert_eq!(payload[4..8], 0xb_u32.to_be_bytes(), "ENHANCE_YOUR_CALM");
+    let error: serde_json::Value = serde_json::from_slice(&payload[8..]).unwrap();
+    assert_eq!(error["error"]["code"], "too_many_frames");
+}
+
+/// Who takes everything bit by bit, and says so on both levels and pings each time, says three frames for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_grants_little_at_a_time_is_no_flood() {
+    let token: &'static str = "x".repeat(200).leak();
+    let provider = Provider::with(Script::says(text(token).bytes.repeat(200)).write(DONE)).await;
+    let gateway = Gateway::before(&provider, Journal::Memory);
+    let id = gateway.stream("m").await;
+    gateway.has_ended(&id).await;
+    let raw = gateway.send(&Call::get(format!("/v1/streams/{id}/raw"))).await.body.whole().await.0;
+    let mut socket = with_window(&gateway, 16).await;
+    socket.write_all(&get(1, &format!("/v1/streams/{id}/raw"))).await.unwrap();
+    let (mut taken, mut pieces) = (Vec::new(), 0);
+    while taken.len() < raw.len() {
+        match heard(&mut socket).await.expect("all of it") {
+            (DATA, 1, piece) => {
+                let len = u32::try_from(piece.len()).unwrap();
+                let say = [window(1, len), window(0, len), frame(PING, 0, 0, &[7; 8])].concat();
+                socket.write_all(&say).await.unwrap();
+                taken.extend(piece);
+                pieces += 1;
+            }
+            (GOAWAY, ..) => panic!("after {pieces} pieces"),
+            _ => {}
+        }
+    }
+    assert!(taken == raw && pieces > 2000, "{pieces}");
+}
+
+/// Of several viewers on one connection the one that grants no window is closed, and goes on where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_that_opens_no_window_is_closed_alone() {
+    let hold = Hold::new();
+    let script = Script::says(text("a").bytes).wait(&hold).write(text("b").bytes).write(DONE);
+    let provider = Provider::with(script).await;
+    let mut config = config(Journal::Memory, &provider.base_url());
+    config.http.stalled_s = 1;
+    let gateway = Gateway::start(config);
+    let id = gateway.stream("m").await;
+    let mut socket = with_window(&gateway, 0).await;
+    let events = format!("/v1/streams/{id}/events?heartbeat_ms=500");
+    socket
+        .write_all(&[get(1, &events), window(1, 10), get(3, &events), window(3, 1 << 20)].concat())
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    loop {
+        match heard(&mut socket).await.expect("the connection stays") {
+            (DATA, 3, piece) => seen.extend(piece),
+            (RST_STREAM, stream, reason) => {
+                assert_eq!((stream, reason), (1, 8_u32.to_be_bytes().to_vec()), "CANCEL");
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(gateway.state(&id).await["viewers"], 1);
+    hold.release();
+    socket
+        .write_all(&[get(5, &format!("/v1/streams/{id}/events?after=0")), window(5, 1 << 20)].concat())
+        .await
+        .unwrap();
+    let mut again = Vec::new();
+    let ended = |bytes: &[u8]| memchr::memmem::find(bytes, b"event: end").is_some();
+    while !(ended(&seen) && ended(&again)) {
+        match heard(&mut socket).await.expect("the connection stays") {
+            (DATA, 3, piece) => seen.extend(piece),
+            (DATA, 5, piece) => again.extend(piece),
+            _ => {}
+        }
+    }
+    // What is handed over to its last byte has to be taken, too.
+    socket.write_all(&[get(7, "/v1/streams"), window(7, 10)].concat()).await.unwrap();
+    while heard(&mut socket).await.is_some() {}
+    let mut metrics = Call::get("/metrics").send(Protocol::H1, gateway.ops).await;
+    let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
+    let sample = "tokencast_refused_total{listener=\"public\",reason=\"stalled\"} 2";
+    assert!(metrics.contains(sample), "{sample}");
 }
 
 /// More streams than are allowed are refused, and the others answered.
@@ -172,13 +304,8 @@ async fn one_stream_too_many_is_refused_alone() {
     let (mut answered, mut refused) = (Vec::new(), Vec::new());
     within("six answers", async {
         while answered.len() + refused.len() < 6 {
-            let mut head = [0; 9];
-            socket.read_exact(&mut head).await.unwrap();
-            let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-            let mut payload = vec![0; len];
-            socket.read_exact(&mut payload).await.unwrap();
-            let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
-            match head[3] {
+            let (kind, stream, payload) = heard(&mut socket).await.unwrap();
+            match kind {
                 HEADERS => answered.push(stream),
                 RST_STREAM => {
                     assert_eq!(payload, 7_u32.to_be_bytes(), "REFUSED_STREAM");

@@ -22,7 +22,7 @@ async fn answer(gateway: &Gateway, bytes: &[u8]) -> Option<Reply> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_request_is_told_so() {
     let gateway = gateway().await;
-    let rows: [(&str, u16, &str); 26] = [
+    let rows: [(&str, u16, &str); 36] = [
         ("GET / HTTP/1.1\r\n\r\n", 400, "invalid_host"),
         ("GET / HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n", 400, "invalid_host"),
         ("GET http://localhost/ HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400, "invalid_host"),
@@ -73,6 +73,29 @@ async fn what_is_no_request_is_told_so() {
             400,
             "malformed_request",
         ),
+        ("GET / HTTP/1.1\nhost: localhost\r\n\r\n", 400, "malformed_request"),
+        ("GET / HTTP/1.1\r\nhost: localhost\n\r\n", 400, "malformed_request"),
+        ("GET / HTTP/1.1\r\nhost: localhost\r\n\n", 400, "malformed_request"),
+        ("GET / HTTP/1.1\nhost: localhost\n\n", 400, "malformed_request"),
+        ("GET / HTTP/1.1\r\nhost: localhost\r\norigin: a\r\norigin: b\r\n\r\n", 400, "repeated_field"),
+        ("GET / HTTP/1.1\r\nhost: localhost\r\norigin: a\r\norigin: a\r\n\r\n", 400, "repeated_field"),
+        (
+            "GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer a\r\nAuthorization: Bearer a\r\n\r\n",
+            400,
+            "repeated_field",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: localhost\r\ntokencast-key: a\r\ntokencast-key: b\r\n\r\n",
+            400,
+            "repeated_field",
+        ),
+        ("GET / HTTP/1.1\r\nhost: localhost\r\napi-key: a\r\napi-key: b\r\n\r\n", 400, "repeated_field"),
+        (
+            "POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-type: text/plain\r\n\r\n",
+            400,
+            "repeated_field",
+        ),
         (
             "POST /v1/streams HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
@@ -93,10 +116,51 @@ async fn what_is_no_request_is_told_so() {
     assert_eq!(reply.error().await, (421, "host_not_allowed".into()));
     let mut metrics = Call::get("/metrics").send(Protocol::H1, gateway.ops).await;
     let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
-    for reason in ["malformed_request", "invalid_host", "host_not_allowed", "method_not_allowed"] {
+    for reason in
+        ["malformed_request", "repeated_field", "invalid_host", "host_not_allowed", "method_not_allowed"]
+    {
         let sample = format!("tokencast_refused_total{{listener=\"public\",reason=\"{reason}\"}}");
         assert!(metrics.contains(&sample), "{sample}");
     }
+}
+
+/// Later requests of a connection are answered as the first one is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_later_request_is_told_so() {
+    let gateway = gateway().await;
+    let fine = "GET /v1/streams HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let post = "POST /v1/streams HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\na\nb\n";
+    let (target, field) = ("/".repeat(20_000), "x".repeat(20_000));
+    for (bad, code) in [
+        ("GET / HTTP/1.1\nhost: localhost\n\n".into(), "malformed_request"),
+        ("GET / HTTP/1.1\r\nhost : localhost\r\n\r\n".into(), "malformed_request"),
+        (format!("GET {target} HTTP/1.1\r\n"), "uri_too_long"),
+        (format!("GET / HTTP/1.1\r\nx: {field}\r\n"), "head_too_large"),
+    ] {
+        for (first, answered) in [(fine, "HTTP/1.1 200 "), (post, "HTTP/1.1 415 ")] {
+            let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+            let mut said = Vec::new();
+            stream.write_all(first.as_bytes()).await.unwrap();
+            within("the first answer", async {
+                while !said.ends_with(b"}") {
+                    assert_ne!(stream.read_buf(&mut said).await.unwrap(), 0);
+                }
+            })
+            .await;
+            assert!(said.starts_with(answered.as_bytes()));
+            stream.write_all(bad.as_bytes()).await.unwrap();
+            let reply = within("another answer", Reply::read(stream)).await.expect("an answer");
+            assert_eq!(reply.error().await.1, code, "{bad:.40?} behind {first:.40?}");
+        }
+    }
+    // Asked at once, and each looked at.
+    let both = format!("{fine}GET / HTTP/1.1\nhost: localhost\r\n\r\n{fine}");
+    let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+    stream.write_all(both.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    within("a close", stream.read_to_string(&mut answers)).await.unwrap();
+    let statuses: Vec<_> = answers.matches("HTTP/1.1 200 ").chain(answers.matches("HTTP/1.1 400 ")).collect();
+    assert_eq!((answers.matches("HTTP/1.1 ").count(), statuses.len()), (2, 2), "{answers}");
 }
 
 /// A length beside chunks is a request of two meanings: it is read as chunks, and nothing is read behind it.
@@ -174,8 +238,18 @@ async fn sizes_have_exact_borders() {
         let refused = answer(&gateway, head(len).as_bytes()).await.unwrap();
         assert_eq!(refused.error().await, (431, "head_too_large".into()), "{len}");
     }
-    let large = Call::get("/v1/streams").header("x", "x".repeat(17_000));
-    assert_eq!(large.send(Protocol::H2, gateway.http).await.status, 431);
+    let of_h2 = async |len: usize| {
+        let call = Call::get("/v1/streams").header("x", "x".repeat(len));
+        call.send(Protocol::H2, gateway.http).await
+    };
+    // What counts beside the field's value: its name, four pseudo-fields and their values, 32 for each of the five.
+    let rest =
+        "x:method:scheme:authority:pathGEThttp/v1/streams".len() + 5 * 32 + gateway.http.to_string().len();
+    assert_eq!(of_h2(16_384 - rest).await.status, 200);
+    for len in [16_385 - rest, 17_000, 60_000] {
+        assert_eq!(of_h2(len).await.error().await, (431, "head_too_large".into()), "{len}");
+    }
+    assert_eq!(of_h2(70_000).await.status, 431);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +272,7 @@ async fn what_is_nested_too_deep_is_not_read() {
         let door = door.header("content-type", "application/json").with_body(request);
         let (status, error) = door.send(protocol, gateway.http).await.error_json().await;
         assert_eq!((status, error["code"].as_str()), (400, Some("too_deep")));
-        let ticket = Call::new(http::Method::POST, "/v1/tickets").with_body(nested(65));
+        let ticket = Call::post_to("/v1/tickets", nested(65));
         assert_eq!(ticket.send(protocol, gateway.http).await.error().await, (400, "too_deep".into()));
     })
     .await;

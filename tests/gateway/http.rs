@@ -56,7 +56,12 @@ impl Call {
 
     /// `POST /v1/streams` with a body that calls itself JSON.
     pub(crate) fn post(body: impl Into<Vec<u8>>) -> Self {
-        let call = Self { body: body.into(), ..Self::new(Method::POST, "/v1/streams") };
+        Self::post_to("/v1/streams", body)
+    }
+
+    /// A POST with a body that calls itself JSON.
+    pub(crate) fn post_to(target: &str, body: impl Into<Vec<u8>>) -> Self {
+        let call = Self { body: body.into(), ..Self::new(Method::POST, target) };
         call.header("content-type", "application/json")
     }
 

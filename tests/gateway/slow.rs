@@ -76,9 +76,10 @@ async fn whoever_asks_for_nothing_in_time_is_closed() {
     for goodbye in [no_request, slow_block] {
         assert!(goodbye.windows(9).any(|frame| frame[3] == 7), "GOAWAY: {goodbye:?}");
     }
-    for answered in [said(&idle), said(&slow_second)] {
-        assert_eq!(answered.matches("HTTP/1.1 ").count(), 1, "{answered}");
+    for (answered, answers) in [(said(&idle), 1), (said(&slow_second), 2)] {
+        assert_eq!(answered.matches("HTTP/1.1 ").count(), answers, "{answered}");
         assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
+        assert_eq!(answered.contains("request_timeout"), answers == 2, "{answered}");
     }
 }
 
