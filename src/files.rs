@@ -76,6 +76,15 @@ pub(crate) fn secret(path: &Path) -> Result<Vec<u8>, SecretError> {
     Ok(bytes)
 }
 
+/// A path for people, as far as it leads: what is not there may be the secret itself, and no path.
+pub(crate) fn shown(path: &Path) -> String {
+    if path.symlink_metadata().is_ok() {
+        return format!("{path:?}");
+    }
+    let there = path.ancestors().find(|path| path.symlink_metadata().is_ok());
+    format!("{:?}", there.unwrap_or(Path::new("")).join("…"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -102,6 +111,17 @@ mod tests {
         fs::write(&path, "ab").unwrap();
         assert!(watched.have_changed());
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_path_is_shown_as_far_as_it_leads() {
+        let path = file();
+        fs::write(&path, "").unwrap();
+        assert_eq!(shown(&path), format!("{path:?}"));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(shown(&path), format!("{:?}", std::env::temp_dir().join("…")));
+        assert_eq!(shown(&path.join("below")), shown(&path));
+        assert_eq!(shown(Path::new("c2VjcmV0/c2VjcmV0+c2VjcmV0")), "\"…\"");
     }
 
     #[test]

@@ -20,6 +20,40 @@ pub struct Config {
     pub scopes: Scopes,
 }
 
+/// The text without what could be a key in the wrong place: a long run of letters and digits in which both are.
+pub fn without_keys(text: &str) -> String {
+    const LEN: usize = 20;
+    const SHOWN: usize = 4;
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let mut out = String::with_capacity(text.len());
+    for run in text.split_inclusive(|c| !is_inside(c)) {
+        let word = run.trim_end_matches(|c| !is_inside(c));
+        let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+        let is_key = word.len() >= LEN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+        if is_key {
+            let (shown, behind) = (word.get(..SHOWN), run.get(word.len()..));
+            out.extend([shown.unwrap_or_default(), "…", behind.unwrap_or_default()]);
+        } else {
+            out.push_str(run);
+        }
+    }
+    out
+}
+
+impl Config {
+    /// Whether people can tell by it what it is.
+    pub fn check(&self) -> Result<(), String> {
+        const CHARS_MAX: usize = 100;
+        for (what, text) in [("name", &self.name), ("tenant", &self.tenant)] {
+            if text.is_empty() || text.chars().count() > CHARS_MAX || text.chars().any(char::is_control) {
+                let text = without_keys(&format!("{text:?}"));
+                return Err(format!("{what} = {text}: write 1 to {CHARS_MAX} characters that can be seen"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// SHA-256 of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);

@@ -1,7 +1,7 @@
 //! The keys that are in use, of callers and of apps that sign tickets: those of the configuration, and those of a file,
 //! which is read again when it changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::grant::Denied;
 use super::key::Digest;
 use super::scope::Scopes;
 use super::ticket::issuer::{self, Issuer};
@@ -166,9 +167,10 @@ impl Keys {
         let mut in_use = InUse { issuers: self.issuers.clone(), ..InUse::default() };
         add_keys(&mut in_use.keys, keys).map_err(|problem| format!("auth.keys: {problem}"))?;
         if let Some(path) = keys_file {
-            let named = |problem| format!("auth.keys_file = {path:?}: {problem}");
+            let named = |problem| format!("auth.keys_file = {}: {problem}", files::shown(path));
             let contents = Contents::read(path).map_err(named)?;
             add_keys(&mut in_use.keys, &contents.keys).map_err(named)?;
+            one_name_each(&contents.keys).map_err(named)?;
             // A variable of a process that runs does not change.
             add_issuers(&mut in_use.issuers, &contents.ticket_keys, audience, |_| None).map_err(named)?;
         }
@@ -178,7 +180,9 @@ impl Keys {
 }
 
 fn add_keys(all: &mut HashMap<Digest, Opens>, keys: &[key::Config]) -> Result<(), String> {
-    for key::Config { name, sha256, tenant, scopes } in keys {
+    for key in keys {
+        key.check()?;
+        let key::Config { name, sha256, tenant, scopes } = key;
         let opens = Opens { tenant: tenant.as_str().into(), scopes: *scopes };
         // Nobody could tell which of the two a caller means.
         if all.insert(*sha256, opens).is_some() {
@@ -188,6 +192,17 @@ fn add_keys(all: &mut HashMap<Digest, Opens>, keys: &[key::Config]) -> Result<()
     Ok(())
 }
 
+/// Keys of a file are revoked by their name.
+fn one_name_each(keys: &[key::Config]) -> Result<(), String> {
+    let mut names = HashSet::new();
+    match keys.iter().find(|key| !names.insert(&key.name)) {
+        None => Ok(()),
+        Some(key::Config { name, .. }) => {
+            Err(format!("two keys have the name {name:?}: choose another one for one of them"))
+        }
+    }
+}
+
 fn add_issuers(
     all: &mut HashMap<String, Arc<Issuer>>,
     configs: &[issuer::Config],
@@ -195,13 +210,40 @@ fn add_issuers(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), String> {
     for config in configs {
-        let problem = |what: String| format!("ticket_keys, kid = {:?}: {what}", config.kid);
+        // What cannot be a kid may be the key itself.
+        let kid = if issuer::is_kid(&config.kid) { &*config.kid } else { "…" };
+        let problem = |what: String| format!("ticket_keys, kid = {kid:?}: {what}");
         let issuer = Issuer::of(config, audience, &variable).map_err(problem)?;
         if all.insert(config.kid.clone(), issuer.into()).is_some() {
             return Err(problem("another key has this kid, too: choose another one".into()));
         }
     }
     Ok(())
+}
+
+/// Whether a gateway with this configuration believes what the app `kid` has signed.
+pub fn believes(
+    config: &Config,
+    kid: &str,
+    ticket: &str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), String> {
+    let mut apps = config.ticket_keys.clone();
+    if let Some(path) = &config.keys_file {
+        let named = |problem| format!("auth.keys_file = {}: {problem}", files::shown(path));
+        apps.extend(Contents::read(path).map_err(named)?.ticket_keys);
+    }
+    let app = apps.iter().find(|app| app.kid == kid);
+    let app =
+        app.ok_or("auth.ticket_keys has no such kid, and the gateway would refuse the ticket: add it there")?;
+    match Issuer::of(app, &config.audience, variable)?.check(ticket) {
+        Ok(_) => Ok(()),
+        Err(Denied::BadTicket) => Err(
+            "auth.ticket_keys has another key, or another algorithm, for this kid: the two belong together"
+                .into(),
+        ),
+        Err(denied) => Err(denied.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -248,10 +290,14 @@ mod tests {
             ("[[keys]]\nname = 7", "line 2"),
             ("\n[[keys]]\nname = \"a\"\nsha256 = \"tck_secret\"", "line 4: expected 64 hexadecimal digits"),
             ("[[keys]]\nname = \"a\"\nrole = \"root\"", "role"),
+            ("[[keys]]\nname = \"a\\u001b[2J\"\nsha256 = \"HASH\"", "can be seen"),
+            ("[[keys]]\nname = \"\"\nsha256 = \"HASH\"", "name = \"\": write 1 to 100"),
+            ("[[keys]]\nname = \"a\"\ntenant = \"a\\nb\"\nsha256 = \"HASH\"", "tenant"),
+            ("[[ticket_keys]]\nkid = \"tck/secret\"", "kid = \"…\": kid: write"),
             (app, "kid = \"app\": algorithm HS256"),
             (&format!("{app}secret_env = \"HOME\""), "HOME is not set"),
         ] {
-            fs::write(&path, bad).unwrap();
+            fs::write(&path, bad.replace("HASH", &Digest::of("a").hex())).unwrap();
             let refused = keys.look().unwrap_err();
             assert!(refused.contains(problem) && refused.contains("auth.keys_file"), "{refused}");
             assert!(!refused.contains("tck_secret"), "it goes into the log");
@@ -261,6 +307,10 @@ mod tests {
         assert!(keys.look().unwrap_err().contains("the sha256 of another key"));
         write(&path, &["one", "fixed"], 0o600);
         assert!(keys.look().unwrap_err().contains("the sha256 of another key"));
+        write(&path, &["one", "two"], 0o600);
+        let same = fs::read_to_string(&path).unwrap().replace("\"two\"", "\"one\"");
+        fs::write(&path, same).unwrap();
+        assert!(keys.look().unwrap_err().contains("two keys have the name \"one\""));
         write(&path, &["one"], 0o644);
         assert!(keys.look().unwrap_err().contains("chmod "));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();

@@ -22,6 +22,7 @@ use self::keys::Keys;
 use self::scope::Scopes;
 use self::ticket::Tickets;
 use self::ticket::issuer::{self, Algorithm};
+use crate::crypto::Veil;
 
 /// The tenant of a gateway without keys.
 pub const OPEN_TENANT: &str = "default";
@@ -69,7 +70,7 @@ impl Config {
 
 /// A key, or a file with some, that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error("{}", key::without_keys(.0))]
 pub struct Problem(String);
 
 /// What a caller shows: each at most once, and as received.
@@ -120,6 +121,7 @@ impl Keyring {
 pub struct Gate {
     keys: Arc<Keys>,
     tickets: Tickets,
+    pages: Veil,
 }
 
 impl Gate {
@@ -127,7 +129,8 @@ impl Gate {
     pub fn new(keyring: Keyring, secret: &[u8; 32]) -> Self {
         let Keyring { keys, audience, algorithm } = keyring;
         let keys = Arc::new(keys);
-        Self { tickets: Tickets::new(keys.clone(), &audience, algorithm, secret), keys }
+        let tickets = Tickets::new(keys.clone(), &audience, algorithm, secret);
+        Self { keys, tickets, pages: Veil::of(secret, b"tokencast pages") }
     }
 
     /// Whether everybody who reaches the listener may do everything.
@@ -152,6 +155,11 @@ impl Gate {
 
     pub fn tickets(&self) -> &Tickets {
         &self.tickets
+    }
+
+    /// Marks of where a tenant's list goes on: numbers of starts would tell each how many the others make.
+    pub fn pages(&self) -> &Veil {
+        &self.pages
     }
 
     /// What a caller may do.
@@ -204,7 +212,7 @@ mod tests {
 
     fn gate(keys: &[(&str, &[Scope])]) -> Gate {
         let keys = keys.iter().map(|(key, scopes)| key::Config {
-            name: "test".into(),
+            name: (*key).into(),
             sha256: Digest::of(key),
             tenant: format!("tenant of {key}"),
             scopes: scopes.iter().copied().collect(),

@@ -90,6 +90,7 @@ fn new(options: &New) -> Result<(), String> {
         tenant: tenant.clone(),
         scopes: scopes.iter().copied().collect(),
     };
+    config.check()?;
     let Some(file) = file else {
         let text = toml::to_string(&config).unwrap_or_default();
         say(format_args!(

@@ -65,6 +65,10 @@ fn mint(options: &Options, config: &Config) -> Result<String, String> {
     let scopes = [Some(Scope::Read), stop.then_some(Scope::Stop)];
     let scopes = scopes.into_iter().flatten().collect();
     let (ticket, _) = signer(options, config)?.sign(tenant, &only, scopes, Duration::from_secs(*ttl_s));
+    if let Some(kid) = &options.kid {
+        let believed = auth::keys::believes(&config.auth, kid, &ticket, |name| std::env::var(name).ok());
+        believed.map_err(|problem| format!("--kid {kid}: {problem}"))?;
+    }
     if ticket.len() > auth::ticket::LEN_MAX {
         return Err(format!("{} ids are too many for one ticket: make several, or use --prefix", id.len()));
     }

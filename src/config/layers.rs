@@ -74,8 +74,8 @@ impl Sources {
 
 /// A provider that speaks as OpenAI does, from `NAME=URL`.
 fn compatible(text: &str) -> Result<provider::Config, String> {
-    let wanted = || format!("--provider {text}: write NAME=URL, as in local=http://127.0.0.1:11434/v1");
-    let (name, url) = text.split_once('=').ok_or_else(wanted)?;
+    let (name, url) = text.split_once('=').unwrap_or_default();
+    let wanted = || format!("--provider {name}: write NAME=URL, as in local=http://127.0.0.1:11434/v1");
     Ok(provider::Config {
         name: name.into(),
         dialect: Family::Openai,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Config;
+use crate::auth::key::without_keys;
 
 const ROTATE_S_MAX: u64 = 6 * 86_400;
 
@@ -14,25 +15,6 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&without_keys(&self.0.join("\n")))
     }
-}
-
-/// The text without what could be a key in the wrong place: a long run of letters and digits in which both are.
-fn without_keys(text: &str) -> String {
-    const LEN: usize = 20;
-    const SHOWN: usize = 4;
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let mut out = String::with_capacity(text.len());
-    for run in text.split_inclusive(|c| !is_inside(c)) {
-        let word = run.trim_end_matches(|c| !is_inside(c));
-        let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
-        let is_key = word.len() >= LEN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
-        if is_key {
-            out.extend([&word[..SHOWN], "…", &run[word.len()..]]);
-        } else {
-            out.push_str(run);
-        }
-    }
-    out
 }
 
 fn is_variable(name: &str) -> bool {
@@ -65,11 +47,22 @@ impl Config {
                  to write under [[auth.keys]]), or listen on 127.0.0.1, or pass --insecure-open",
             );
         }
+        let public =
+            [("http.public_url", &http.public_url), ("webtransport.public_url", &webtransport.public_url)];
+        for (key, url) in public.into_iter().filter_map(|(key, url)| Some((key, url.as_ref()?))) {
+            let origin = url.origin().ascii_serialization();
+            check(
+                is_bare(url),
+                key,
+                &origin,
+                "write it without user, password and query: everybody is told it",
+            );
+        }
         if let Some(url) = &http.public_url {
-            check(is_http(url), "http.public_url", url, "write an http:// or https:// URL");
+            check(is_http(url), "http.public_url", &url.scheme(), "write an http:// or https:// URL");
         }
         if let Some(url) = &webtransport.public_url {
-            check(url.scheme() == "https", "webtransport.public_url", url, "write an https:// URL");
+            check(url.scheme() == "https", "webtransport.public_url", &url.scheme(), "write an https:// URL");
         }
         check(
             webtransport.certificate.is_some() == webtransport.key.is_some(),
@@ -222,17 +215,24 @@ impl Config {
             check(!name.is_empty(), "providers.name", &"\"\"", "give every provider a name");
             let is_first = self.providers.iter().position(|other| other.name == *name) == Some(place);
             check(is_first, "providers.name", name, "two providers have this name: choose another one");
+            let url = &provider.base_url;
+            check(is_http(url), "providers.base_url", &url.scheme(), "write an http(s) URL");
             check(
-                is_http(&provider.base_url),
+                is_bare(url),
                 "providers.base_url",
-                &provider.base_url,
-                "write an http(s) URL",
+                &url.origin().ascii_serialization(),
+                "write it without user, password and query: a key stands in the variable that api_key_env names",
             );
             let rooted = provider.paths.iter().all(|path| path.starts_with('/'));
             check(rooted, "providers.paths", &provider.paths.join(", "), "begin every path with /");
         }
         problems
     }
+}
+
+/// Whether there is nothing in it but where somebody is.
+fn is_bare(url: &url::Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }
 
 fn is_http(url: &url::Url) -> bool {

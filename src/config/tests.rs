@@ -61,6 +61,24 @@ fn a_secret_in_place_of_a_name_is_refused_and_not_shown() {
         assert!(problem.contains(field) && problem.contains("name of an environment variable"), "{problem}");
         assert!(!problem.contains("canary"), "{problem}");
     }
+    let urls = [
+        (provider.replace("http://h", "http://canary:pass@h"), "providers.base_url"),
+        (provider.replace("http://h", "http://user:canary@h"), "providers.base_url"),
+        (provider.replace("http://h", "ftp://user:canary@h"), "providers.base_url"),
+        (provider.replace("/v1", "/v1?key=canary"), "providers.base_url"),
+        ("[http]\npublic_url = \"https://user:canary@h\"\n".into(), "http.public_url"),
+        ("[webtransport]\npublic_url = \"https://user:canary@h\"\n".into(), "webtransport.public_url"),
+    ];
+    for (file, field) in urls {
+        let problem = load(&file, &[]).unwrap_err();
+        assert!(problem.contains(field) && problem.contains("without user, password and query"), "{problem}");
+        assert!(!problem.contains("canary"), "{problem}");
+    }
+    for text in ["http://user:canary@h", "p=http//user:canary@h"] {
+        let problem =
+            Sources { providers: vec![text.into()], ..Sources::default() }.load().unwrap_err().to_string();
+        assert!(problem.contains("NAME=URL") && !problem.contains("canary"), "{problem}");
+    }
 }
 
 #[test]

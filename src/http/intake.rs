@@ -102,7 +102,7 @@ pub(super) async fn start(
 }
 
 /// Only `application/json`, which no page can send from a foreign origin without asking first.
-fn is_json(headers: &HeaderMap) -> Result<(), Error> {
+pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Error> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     if essence.eq_ignore_ascii_case("application/json") {

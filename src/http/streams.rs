@@ -1,5 +1,7 @@
 //! The catalogue: one stream's state, all of a tenant's streams, stop and purge.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -45,7 +47,11 @@ pub(super) async fn list(
 ) -> Result<Response, Error> {
     grant.list()?;
     let limit = params.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT) as usize;
-    let before = params.number("page", 0..=u64::MAX)?;
+    let before = params.get("page")?.map(|page| {
+        let number = app.gate.pages().uncover(&grant.tenant, &page);
+        number.ok_or_else(|| invalid("page", "write the `next` of the page before"))
+    });
+    let before = before.transpose()?;
     let status = params.get("status")?.filter(|status| !status.is_empty());
     if let Some(status) = &status {
         let known = || Why::REASONS.into_iter().chain(["running"]);
@@ -58,7 +64,8 @@ pub(super) async fn list(
         let is_wanted = status.as_deref().is_none_or(|status| facts.status == status);
         is_wanted.then(|| serde_json::value::to_raw_value(facts).expect("plain data is JSON"))
     });
-    Ok(Json(Page { streams, next: next.map(|number| number.to_string()) }).into_response())
+    let next = next.map(|number| app.gate.pages().cover(&grant.tenant, number));
+    Ok(Json(Page { streams, next }).into_response())
 }
 
 /// `DELETE /v1/streams/{id}[?purge=1]`
@@ -69,8 +76,9 @@ pub(super) async fn stop(
     params: Params,
 ) -> Result<Response, Error> {
     let purge = params.flag("purge")?;
-    let cast = app.find(&grant, &id).await?;
+    // Before looking: whoever may not is told of no stream that there is one.
     if purge { grant.purge() } else { grant.stop() }?;
+    let cast = app.find(&grant, &id).await?;
     let ended = cast.end().is_some();
     if purge {
         app.hub.purge(&cast).await.map_err(|error| Error::storage(&error))?;

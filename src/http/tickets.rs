@@ -1,6 +1,8 @@
 //! `POST /v1/tickets`: a ticket for streams that are there or may come, for a viewer who may do no more than its app
 //! says.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::time::Duration;
 
 use axum::Json;
@@ -52,6 +54,7 @@ pub(super) async fn issue(
 ) -> Result<Response, Error> {
     // Whoever may hand nothing on is told so, whatever else is wrong.
     grant.issue([Scope::Read].into_iter().collect())?;
+    intake::is_json(&headers)?;
     let body = intake::read(&app, &headers, body).await?;
     depth::check(&body)?;
     let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {

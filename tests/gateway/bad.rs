@@ -153,7 +153,7 @@ async fn a_cursor_that_is_none_is_refused() {
             let error = poll.send(protocol, gateway.http).await.error().await;
             assert_eq!(error, (400, "invalid_parameter".into()), "{query}");
         }
-        for query in ["limit=0", "limit=1001", "limit=x", "page=-1", "status=done"] {
+        for query in ["limit=0", "limit=1001", "limit=x", "page=-1", "page=1", "status=done"] {
             let list = Call::get(format!("/v1/streams?{query}")).send(protocol, gateway.http).await;
             assert_eq!(list.error().await, (400, "invalid_parameter".into()), "{query}");
         }

@@ -50,7 +50,14 @@ async fn a_call_wants_its_scope_and_no_other() {
         (Call::get("/v1/models"), vec![start]),
         (Call::get("/v1/providers"), vec![start]),
         (Call::get("/v1/usage"), vec![start]),
-        (Call::get("/v1/responses/resp_x"), vec![start]),
+        // The provider is asked for those that are not here: that is a second scope.
+        (Call::get("/v1/responses/resp_x"), vec![]),
+        (Call::new(Method::POST, "/v1/responses/resp_x/cancel"), vec![]),
+        (Call::delete("/v1/responses/resp_x"), vec![]),
+        // Nobody learns by a refusal what there is.
+        (Call::get("/v1/streams/nobody"), vec![read]),
+        (Call::delete("/v1/streams/nobody"), vec![stop]),
+        (Call::delete("/v1/streams/nobody?purge=1"), vec![admin]),
         (Call::get(&*url), vec![read]),
         (Call::get(format!("{url}/events")), vec![read]),
         (Call::get(format!("{url}/events")).header("accept", "application/json"), vec![read]),
@@ -83,7 +90,7 @@ async fn a_key_hands_on_no_more_than_it_may() {
     let (gateway, _provider) = gateway().await;
     let id = stream(&gateway).await;
     let wanted = json!({ "stream": id, "can": ["watch", "stop"] }).to_string();
-    let call = Call::new(Method::POST, "/v1/tickets").with_body(wanted);
+    let call = Call::post_to("/v1/tickets", wanted);
     for (key, status) in [("read", 403), ("stop", 403), ("start", 403), ("read-stop", 201), ("all", 201)] {
         assert_eq!(gateway.send(&call.clone().bearer(key)).await.status, status, "{key}");
     }

@@ -330,8 +330,7 @@ async fn a_key_makes_tickets_for_streams_that_may_come() {
         stream(&gateway, id).await;
     }
     let ask = async |wanted: Value| {
-        let call = Call::new(http::Method::POST, "/v1/tickets").with_body(wanted.to_string());
-        gateway.send(&call.bearer("key")).await
+        gateway.send(&Call::post_to("/v1/tickets", wanted.to_string()).bearer("key")).await
     };
     let sees = async |ticket: &str, id: &str| {
         gateway.send(&Call::get(format!("/v1/streams/{id}")).bearer(ticket)).await.status == 200
@@ -361,5 +360,15 @@ async fn a_key_makes_tickets_for_streams_that_may_come() {
     ] {
         let (status, code) = ask(wanted.clone()).await.error().await;
         assert_eq!((status, &*code), refused, "{wanted}");
+    }
+    let wanted = json!({ "stream": "user42-a" }).to_string();
+    for other in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
+        let call = Call::post_to("/v1/tickets", &*wanted).without("content-type").bearer("key");
+        let call = other.into_iter().fold(call, |call, other| call.header("content-type", other));
+        assert_eq!(
+            gateway.send(&call).await.error().await,
+            (415, "unsupported_media_type".into()),
+            "{other:?}"
+        );
     }
 }

@@ -329,9 +329,7 @@ async fn a_ticket_can_be_made_for_who_only_watches() {
     let gateway = Gateway::start(config);
     let start = Call::post(json!({ "id": "mine", "request": { "model": "m", "messages": [1] } }).to_string());
     assert_eq!(gateway.send(&start.bearer("one")).await.status, 201);
-    let ask = |key: &str, wanted: &Value| {
-        Call::new(http::Method::POST, "/v1/tickets").with_body(wanted.to_string()).bearer(key)
-    };
+    let ask = |key: &str, wanted: &Value| Call::post_to("/v1/tickets", wanted.to_string()).bearer(key);
     let made = gateway.send(&ask("one", &json!({ "stream": "mine", "ttl_s": 60 }))).await;
     assert_eq!(made.status, 201);
     let watching = made.json().await["ticket"].as_str().unwrap().to_owned();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, Validation};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::{Bounds, Claims};
 use super::{KID_OWN, KID_OWN_HS256, jwt};
-use crate::auth::grant::Denied;
+use crate::auth::grant::{Denied, Grant};
 use crate::files;
 
 /// In front of the 32 bytes of a public key of Ed25519, as DER (RFC 8410).
@@ -92,9 +92,7 @@ impl Issuer {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         let Config { kid, algorithm, public_key, secret_file, secret_env, tenant, ttl_s_max } = config;
-        let is_kid = (1..=64).contains(&kid.len())
-            && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if !is_kid {
+        if !is_kid(kid) {
             return Err("kid: write 1 to 64 of the characters A-Z a-z 0-9 _ -".into());
         }
         if [KID_OWN, KID_OWN_HS256].contains(&kid.as_str()) {
@@ -108,8 +106,8 @@ impl Issuer {
                 );
             }
             (Algorithm::Hs256, None, Some(path), None) => {
-                let secret =
-                    files::secret(path).map_err(|error| format!("secret_file = {path:?}: {error}"))?;
+                let secret = files::secret(path)
+                    .map_err(|error| format!("secret_file = {}: {error}", files::shown(path)))?;
                 DecodingKey::from_secret(shared(&secret)?)
             }
             (Algorithm::Hs256, None, None, Some(name)) => {
@@ -145,8 +143,14 @@ impl Issuer {
         Self { key, validation: validation(algorithm, audience), bounds }
     }
 
+    /// What a ticket of this issuer grants.
+    pub(in crate::auth) fn check(&self, ticket: &str) -> Result<Grant, Denied> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.verify(ticket)?.grant(&self.bounds, now)
+    }
+
     /// What the ticket says, if this issuer has signed it for this gateway.
-    pub(super) fn verify(&self, ticket: &str) -> Result<Claims, Denied> {
+    fn verify(&self, ticket: &str) -> Result<Claims, Denied> {
         match jsonwebtoken::decode(ticket, &self.key, &self.validation) {
             Ok(token) => Ok(token.claims),
             // Both are found behind the signature: it is the issuer who is told.
@@ -162,6 +166,11 @@ impl Issuer {
             }),
         }
     }
+}
+
+pub(in crate::auth) fn is_kid(text: &str) -> bool {
+    let is_right = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(is_right)
 }
 
 /// One algorithm, whatever a ticket says. Times are checked with the other claims.
@@ -186,7 +195,13 @@ fn parse_public_key(text: &str) -> Result<Vec<u8>, String> {
         let key = DecodingKey::from_ed_components(text.trim()).map_err(|_| WANTED)?;
         key.try_get_as_bytes().map(<[u8]>::to_vec).ok()
     };
-    bytes.filter(|bytes| bytes.len() == PUBLIC_KEY_BYTES).ok_or_else(|| WANTED.into())
+    let bytes = bytes.filter(|bytes| bytes.len() == PUBLIC_KEY_BYTES).ok_or(WANTED)?;
+    if jwt::is_of_small_order(&bytes) {
+        return Err("public_key: everybody can sign for this one, a point of small order: make a key with `openssl genpkey \
+                    -algorithm ed25519`"
+            .into());
+    }
+    Ok(bytes)
 }
 
 /// A secret that is shared with the app. The line break at the end of a file is not part of it.

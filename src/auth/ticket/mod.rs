@@ -88,8 +88,7 @@ impl Tickets {
             Some(KID_OWN_HS256) | None => self.own_hs256.clone(),
             Some(kid) => self.keys.issuer(kid).ok_or(Denied::BadTicket)?,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        issuer.verify(ticket)?.grant(&issuer.bounds, now)
+        issuer.check(ticket)
     }
 }
 

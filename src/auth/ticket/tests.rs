@@ -154,7 +154,7 @@ fn an_issuer_has_one_key_that_fits_its_algorithm() {
         (json!({ "public_key": RAW, "algorithm": "none" }), "none"),
         (json!({ "public_key": RAW, "algorithm": "hs256" }), "hs256"),
         (json!({ "algorithm": "HS256", "secret_env": "OTHER" }), "OTHER is not set"),
-        (json!({ "algorithm": "HS256", "secret_file": "/nowhere" }), "/nowhere"),
+        (json!({ "algorithm": "HS256", "secret_file": "/nowhere" }), "secret_file = \"/…\""),
         (json!({ "algorithm": "HS256", "secret": "here" }), "secret"),
         (json!({ "public_key": RAW, "kid": "" }), "kid"),
         (json!({ "public_key": RAW, "kid": "../key" }), "kid"),
@@ -233,4 +233,28 @@ fn the_gateway_believes_itself_whichever_way_it_signs() {
     let claims = json!({ "aud": "tokencast", "exp": 4_000_000_000_u64, "tenant": "t", "stream": "s", "can": ["watch"] });
     let old = jsonwebtoken::encode(&Header::new(jsonwebtoken::Algorithm::HS256), &claims, &key).unwrap();
     assert!(tickets(Algorithm::EdDsa, secret).check(&old).is_ok());
+}
+
+#[test]
+fn a_key_for_which_everybody_can_sign_is_refused() {
+    // The points of small order, in all spellings.
+    for key in [
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA",
+        "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+        "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_IU",
+        "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+        "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA_o",
+        "7P_______________________________________38",
+        "7P________________________________________8",
+        "7f_______________________________________38",
+        "7f________________________________________8",
+        "7v_______________________________________38",
+        "7v________________________________________8",
+    ] {
+        let problem = issuer(&json!({ "public_key": key })).unwrap_err();
+        assert!(problem.contains("small order"), "{key}: {problem}");
+    }
 }

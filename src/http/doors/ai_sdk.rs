@@ -222,9 +222,8 @@ pub(super) async fn stop(
     Granted(grant): Granted,
     Name(chat): Name,
 ) -> Result<StatusCode, Error> {
-    let cast = active(&app, &grant, &chat).await;
     grant.stop()?;
-    if let Some(cast) = cast {
+    if let Some(cast) = active(&app, &grant, &chat).await {
         cast.stop(Why::Stopped);
         cast.watch().closed().await;
     }

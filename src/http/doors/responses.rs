@@ -42,10 +42,10 @@ pub(super) async fn retrieve(
 ) -> Response {
     let retrieved = async {
         let Granted(grant) = granted?;
+        grant.read()?;
         let Some(cast) = find(&app, &grant, &id).await? else {
             return elsewhere(&app, &grant, Method::GET, &uri, &headers).await;
         };
-        grant.read()?;
         if params.get("stream")?.as_deref() != Some("true") {
             return Ok(Json(object(&cast).await?).into_response());
         }
@@ -78,10 +78,10 @@ pub(super) async fn cancel(
 ) -> Response {
     let cancelled = async {
         let Granted(grant) = granted?;
+        grant.stop()?;
         let Some(cast) = find(&app, &grant, &id).await? else {
             return elsewhere(&app, &grant, Method::POST, &uri, &headers).await;
         };
-        grant.stop()?;
         cast.stop(Why::Stopped);
         cast.watch().closed().await;
         Ok(Json(object(&cast).await?).into_response())
@@ -99,10 +99,10 @@ pub(super) async fn delete(
 ) -> Response {
     let deleted = async {
         let Granted(grant) = granted?;
+        grant.purge()?;
         let Some(cast) = find(&app, &grant, &id).await? else {
             return elsewhere(&app, &grant, Method::DELETE, &uri, &headers).await;
         };
-        grant.purge()?;
         app.hub.purge(&cast).await.map_err(|error| Error::storage(&error))?;
         app.deleted.note(&grant.tenant, &id);
         // The provider may keep it, too.
@@ -177,17 +177,18 @@ async fn object(cast: &Cast) -> Result<Value, Error> {
         true
     })
     .await?;
-    let mut object = object.ok_or_else(|| {
-        Error::new(StatusCode::NOT_FOUND, "not_found", "the provider has said nothing of this response yet")
-    })?;
+    let Some(Value::Object(mut object)) = object else {
+        let message = "the provider has said nothing of this response yet";
+        return Err(Error::new(StatusCode::NOT_FOUND, "not_found", message));
+    };
     if let Some(end) = cast.end().filter(|end| !end.is_completed()) {
         let is_cancelled = end.why.reason() == "cancelled";
-        object["status"] = if is_cancelled { "cancelled" } else { "failed" }.into();
-        if !is_cancelled && object["error"].is_null() {
-            object["error"] = json!({ "code": "server_error", "message": end.message });
+        object.insert("status".into(), if is_cancelled { "cancelled" } else { "failed" }.into());
+        if !is_cancelled && object.get("error").is_none_or(Value::is_null) {
+            object.insert("error".into(), json!({ "code": "server_error", "message": end.message }));
         }
     }
-    Ok(object)
+    Ok(Value::Object(object))
 }
 
 /// The cursor behind the event of that `sequence_number`.
@@ -213,10 +214,15 @@ async fn each(cast: &Cast, mut take: impl FnMut(Seq, &Value) -> bool) -> Result<
         let mut begin = cast.offset(seq).await?;
         let mut rest = bytes;
         while seq < upto {
-            seq += 1;
-            let end = if seq == upto { begin + rest.len() as u64 } else { cast.offset(seq).await? };
-            let block = rest.split_to((end - begin) as usize);
-            begin = end;
+            seq = seq.saturating_add(1);
+            let block = if seq == upto {
+                std::mem::take(&mut rest)
+            } else {
+                let end = cast.offset(seq).await?;
+                let len = usize::try_from(end.saturating_sub(begin)).unwrap_or(usize::MAX);
+                begin = end;
+                rest.split_to(len.min(rest.len()))
+            };
             let message = sse::parse(&block, seq == 1);
             let data = message.and_then(|message| serde_json::from_str(&message.data).ok());
             if !take(seq, &data.unwrap_or(Value::Null)) {
