@@ -111,3 +111,6 @@ pub(crate) fn names(config: &Config) -> Names {
         origins: config.http.cors_origins.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The chat of the AI SDK to which a stream belongs.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use serde::{Deserialize, Serialize};
 
 use crate::cast::about::About;

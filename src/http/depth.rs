@@ -1,5 +1,7 @@
 //! How deep JSON goes, found out before anything is read that could be led too deep.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use http::StatusCode;
 
 use super::error::Error;

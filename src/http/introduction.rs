@@ -1,5 +1,7 @@
 //! What an answer says of the stream behind it: its id, where it is, and a ticket.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{App, intake};

@@ -1,5 +1,7 @@
 //! The native view as one JSON answer: what there is behind the cursor, or what comes within a while.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -38,7 +40,8 @@ pub(super) async fn answer(
     params: &Params,
 ) -> Result<Response, Error> {
     let wait = params.number("wait_s", 0..=WAIT_S_MAX)?.unwrap_or(WAIT_S_DEFAULT);
-    let deadline = Instant::now() + Duration::from_secs(wait);
+    let now = Instant::now();
+    let deadline = now.checked_add(Duration::from_secs(wait)).unwrap_or(now);
     let (Begin::After(mut cursor) | Begin::Over(mut cursor)) = begin;
     let mut events = Vec::new();
     if snapshot {

@@ -1,5 +1,7 @@
 //! What is said to a viewer beside what the view itself says.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use crate::view::events::Bye;
 
 /// How a body behaves when there is nothing to tell, or nothing more.

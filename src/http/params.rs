@@ -1,5 +1,7 @@
 //! What handlers take from a request's URL and headers.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Path};

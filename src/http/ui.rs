@@ -1,5 +1,7 @@
 //! The AI SDK's UI message stream: from its beginning, or from one of its chunks.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::io;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderName, HeaderValue, header};
 use memchr::memmem;
 use serde::Deserialize;
@@ -90,7 +92,7 @@ pub(super) async fn follow(
     }
     if index < 0 {
         // A client goes on counting from where this and its own number say that it began.
-        let tail = skip.saturating_add(index.unsigned_abs()) - 1;
+        let tail = skip.saturating_add(index.unsigned_abs()).saturating_sub(1);
         headers.insert(HeaderName::from_static("x-workflow-stream-tail-index"), tail.into());
     }
     Ok(response)
@@ -122,8 +124,7 @@ fn body(head: Bytes, mut skip: u64, mut viewer: Viewer, link: Option<Extension<L
                 }
                 Step::Heartbeat => yield Ok(Bytes::from_static(b": hb\n\n")),
                 Step::End { bytes, .. } => {
-                    let words = bytes.len().saturating_sub(DONE.len());
-                    let last = memmem::find_iter(&bytes[..words], BORDER).count().saturating_sub(1);
+                    let last = memmem::find_iter(words(&bytes), BORDER).count().saturating_sub(1);
                     skip = skip.min(last as u64);
                     yield Ok(behind(&bytes, &mut skip));
                     return;
@@ -137,16 +138,21 @@ fn body(head: Bytes, mut skip: u64, mut viewer: Viewer, link: Option<Extension<L
     })
 }
 
+/// The last bytes of a stream without their last line.
+fn words(bytes: &[u8]) -> &[u8] {
+    bytes.get(..bytes.len().saturating_sub(DONE.len())).unwrap_or_default()
+}
+
 /// What lies behind the first `skip` chunks, which are counted down.
 fn behind(bytes: &Bytes, skip: &mut u64) -> Bytes {
-    let mut begin = 0;
+    let mut rest = bytes.clone();
     while *skip > 0
-        && let Some(at) = memmem::find(&bytes[begin..], BORDER)
+        && let Some(at) = memmem::find(&rest, BORDER)
     {
-        begin += at + BORDER.len();
-        *skip -= 1;
+        rest.advance(at.saturating_add(BORDER.len()));
+        *skip = skip.saturating_sub(1);
     }
-    bytes.slice(begin..)
+    rest
 }
 
 /// The beginning of a part at or before the chunk that is the `last`-th from behind, of those that are there now. No
@@ -162,7 +168,7 @@ async fn rewind(cast: &Cast, last: u64) -> Result<u64, Error> {
                 cursor = upto;
             }
             Read::End { bytes, .. } => {
-                scan.take(&bytes[..bytes.len().saturating_sub(DONE.len())]);
+                scan.take(words(&bytes));
                 break;
             }
             Read::Pending => break,
@@ -172,7 +178,8 @@ async fn rewind(cast: &Cast, last: u64) -> Result<u64, Error> {
     }
     let wanted = scan.count.saturating_sub(last);
     let place = scan.begins.partition_point(|begin| *begin <= wanted);
-    Ok(place.checked_sub(1).map_or(0, |place| scan.begins[place]))
+    let begin = place.checked_sub(1).and_then(|place| scan.begins.get(place));
+    Ok(begin.copied().unwrap_or(0))
 }
 
 /// Finds where in a stream one can begin.
@@ -191,22 +198,23 @@ impl Scan {
         }
         let mut begin = 0;
         for end in memmem::find_iter(bytes, BORDER) {
-            let chunk = bytes[begin..end].strip_prefix(b"data: ").unwrap_or_default();
-            begin = end + BORDER.len();
+            let chunk = bytes.get(begin..end).and_then(|chunk| chunk.strip_prefix(b"data: "));
+            let chunk = chunk.unwrap_or_default();
+            begin = end.saturating_add(BORDER.len());
             match serde_json::from_slice::<Chunk<'_>>(chunk).map_or("", |chunk| chunk.r#type) {
                 "start" => self.begins.push(self.count),
                 "text-start" | "reasoning-start" | "tool-input-start" => {
                     if self.open == 0 {
                         self.begins.push(self.count);
                     }
-                    self.open += 1;
+                    self.open = self.open.saturating_add(1);
                 }
                 "text-end" | "reasoning-end" | "tool-input-available" | "tool-input-error" => {
                     self.open = self.open.saturating_sub(1);
                 }
                 _ => {}
             }
-            self.count += 1;
+            self.count = self.count.saturating_add(1);
         }
     }
 }

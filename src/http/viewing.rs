@@ -1,5 +1,7 @@
 //! Viewers over HTTP: the native view as SSE or long-poll, the provider's bytes, the bare text.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 use std::io;
 use std::time::Duration;
 

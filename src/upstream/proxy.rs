@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::provider::{Provider, Registry};
+use super::read::is_head_too_large;
 use crate::cast::hub::order::{AskError, CREDENTIALS};
 use crate::edge::forward::{Answer, Call, Forward, ForwardError, Forwarding, Known};
 use crate::outbound::causes;
@@ -151,7 +152,7 @@ impl Registry {
         let response = match timeout(total, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                if error.is_connect() {
+                if !is_head_too_large(&error) {
                     attempt.failed();
                 }
                 return Err(ForwardError::Unreachable(causes(&error.without_url())));

@@ -100,8 +100,9 @@ impl<'a> Reader<'a> {
         let sent = self.send(client).await;
         match &sent {
             Ok(response) => attempt.got(response.status()),
-            Err(stop) if matches!(stop.why, Why::UpstreamConnect | Why::UpstreamSilent) => attempt.failed(),
-            Err(_) => {}
+            // It has said something, if too much.
+            Err(stop) if stop.why == Why::UpstreamTooLarge => {}
+            Err(_) => attempt.failed(),
         }
         sent
     }
@@ -324,7 +325,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether the head was too much for the HTTP client itself.
-fn is_head_too_large(error: &reqwest::Error) -> bool {
+pub(super) fn is_head_too_large(error: &reqwest::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use bytes::{Buf, BytesMut};
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,7 +38,32 @@ pub(crate) struct Subscribe {
     pub(crate) from: Option<String>,
     pub(crate) snapshot: Option<bool>,
     pub(crate) heartbeat_ms: Option<u64>,
-    pub(crate) ticket: Option<String>,
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// A ticket in a message, which nobody is shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
+#[cfg_attr(any(test, fuzzing), derive(Serialize), serde(into = "String"))]
+pub(crate) struct Ticket(pub(crate) SecretString);
+
+impl From<String> for Ticket {
+    fn from(ticket: String) -> Self {
+        Self(ticket.into())
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl From<Ticket> for String {
+    fn from(Ticket(ticket): Ticket) -> Self {
+        ticket.expose_secret().to_owned()
+    }
+}
+
+impl PartialEq for Ticket {
+    fn eq(&self, Self(other): &Self) -> bool {
+        self.0.expose_secret() == other.expose_secret()
+    }
 }
 
 /// What the gateway says.
@@ -170,6 +196,10 @@ mod tests {
         assert_eq!(one(&json!({ "type": "ping" })), Ok(Request::Ping { t: None }));
         let subscribe = one(&json!({ "type": "subscribe", "subscription": 1, "stream": "a", "after": null }));
         assert!(matches!(subscribe, Ok(Request::Subscribe(Subscribe { after: None, snapshot: None, .. }))));
+        let with = json!({ "type": "subscribe", "subscription": 1, "stream": "a", "ticket": "canary" });
+        let Ok(Request::Subscribe(with)) = one(&with) else { panic!("{with}") };
+        assert!(!format!("{with:?}").contains("canary"));
+        assert_eq!(with.ticket.unwrap().0.expose_secret(), "canary");
     }
 
     #[test]

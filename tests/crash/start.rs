@@ -1,7 +1,9 @@
 //! How the gateway comes and goes when it is asked: what it refuses, and what it leaves when it is told to stop.
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 
 use rusqlite::Connection;
 use tokio::task::JoinSet;
@@ -146,4 +148,18 @@ async fn a_certificate_that_cannot_be_used_is_known_before_the_start() {
         }
         command::with(&at("tokencast.toml"), &["check"]).refused(2, "chain.pem");
     }
+}
+
+/// Keys and contents are in the memory of the process, and nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_core_is_dumped_however_large_it_might_be() {
+    let provider = Provider::start().await;
+    let mut gateway = Gateway::new(&provider.url, "");
+    gateway.start().await;
+    let pid = gateway.pid().to_string();
+    let allowed = Command::new("prlimit").args(["--pid", &pid, "--core=unlimited"]).status();
+    assert!(allowed.unwrap().success(), "ulimit -Hc unlimited");
+    gateway.signal("ABRT");
+    let status = gateway.exit().await;
+    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
 }

@@ -81,6 +81,29 @@ async fn a_dead_provider_answers_at_once_and_comes_back() {
     assert_eq!(end(&gateway, "m").await["reason"], "completed");
 }
 
+/// Whoever takes up connections and hangs up without a word is as good as dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_only_hangs_up_is_left_alone() {
+    let provider = Provider::start().await;
+    for (model, ending) in [("cut", Ending::Cut), ("reset", Ending::Reset)] {
+        provider.plays(model, Script::nothing().ends(ending));
+        let address =
+            provider.base_url().trim_start_matches("http://").trim_end_matches("/v1").parse().unwrap();
+        let gateway = Gateway::start(touchy(model, address));
+        for _ in 0..2 {
+            assert_eq!(end(&gateway, model).await["code"], "upstream_cut", "{model}");
+        }
+        assert_eq!(end(&gateway, model).await["code"], "upstream_connect", "{model}");
+        // So it is for calls that are handed on.
+        let gateway = Gateway::start(touchy(&format!("{model}-embeddings"), address));
+        let embed = Call::post_to("/v1/embeddings", json!({ "model": model, "input": "a" }).to_string());
+        for status in [502, 502, 503] {
+            assert_eq!(gateway.send(&embed).await.status, status, "{model}");
+        }
+    }
+    assert_eq!(provider.calls().len(), 8);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_caller_causes_leaves_nobody_alone() {
     let provider = Provider::start().await;

@@ -237,3 +237,23 @@ async fn what_is_handed_on_counts_as_well() {
     assert_eq!(call.send(Protocol::H1, gateway.http).await.status, 429);
     assert_eq!(provider.calls().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embeddings_cost_what_their_provider_says() {
+    let vectors: Vec<Vec<f32>> = vec![vec![0.5; 1000]; 100];
+    let answer = json!({ "data": vectors, "usage": { "prompt_tokens": 7, "total_tokens": 7 } });
+    let provider = Provider::with(Script::new("200 OK", "application/json").write(answer.to_string())).await;
+    provider.plays("silent", Script::new("200 OK", "application/json").write(r#"{"data":[]}"#));
+    let quotas = json!({ "tokens_per_day": 1000 });
+    let gateway = Gateway::start(with_quotas(config(Journal::Memory, &provider.base_url()), &quotas));
+    let embed = async |model: &str| {
+        let body = json!({ "model": model, "input": "x".repeat(400) }).to_string();
+        let mut reply = gateway.send(&Call::post_to("/v1/embeddings", body).bearer("key-a")).await;
+        assert_eq!((reply.status, reply.body.whole().await.1), (200, Over::Clean));
+        let usage = gateway.send(&Call::get("/v1/usage").bearer("key-a")).await.json().await;
+        ["total", "estimated"].map(|which| usage["tokens"][which].as_u64().unwrap())
+    };
+    assert_eq!(embed("m").await, [7, 0]);
+    let [total, estimated] = embed("silent").await;
+    assert!((100..=120).contains(&estimated) && total == 7 + estimated, "{total} {estimated}");
+}

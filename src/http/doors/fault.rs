@@ -55,7 +55,7 @@ pub(super) fn last_words(door: Door, end: &End, number: Option<u64>) -> Vec<u8> 
     let words = match door {
         Door::Chat | Door::Completions => format!("data: {}\n\n", body(door, status, code, &message)),
         Door::Responses => {
-            let number = number.map_or(0, |number| number + 1);
+            let number = number.map_or(0, |number| number.saturating_add(1));
             let error = json!({
                 "type": "error", "sequence_number": number, "code": code, "message": message, "param": null
             });

@@ -1,10 +1,13 @@
 //! The front doors: calls as providers' own SDKs make them, with only the base URL changed. A streaming call starts a
 //! stream and is answered with its raw view; everything else goes to the provider and back as it is.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 mod again;
 mod ai_messages;
 pub(super) mod ai_sdk;
 mod answer;
+mod bill;
 mod call;
 mod fault;
 mod models;

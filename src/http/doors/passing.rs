@@ -1,7 +1,5 @@
 //! What passes a door: fields and queries of a request that mean something to the provider, and fields of its answer.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use url::form_urlencoded;

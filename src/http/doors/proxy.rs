@@ -1,7 +1,5 @@
 //! Calls that are handed on as they are: those that ask for no stream, and the paths that a provider's `proxy_paths` have.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_stream::StreamExt;
 
+use super::bill::{self, Bill};
 use super::passing::{self, hand_back};
 use super::{Door, fault};
 use crate::auth::Grant;
@@ -104,13 +102,14 @@ async fn respond(
     }
     let is_packed = headers.iter().any(|(name, _)| name == "content-encoding");
     let body = if is_listed || !status.is_success() || is_packed {
-        if let Some(stake) = stake.as_ref().filter(|_| status.is_success()) {
-            let spent = Spent { counted: 0, estimated: stake.asked() };
-            app.hub.spend(stake.account(), spent);
-        }
+        let bill = stake.as_ref().filter(|_| status.is_success());
+        let mut bill = bill.map(|stake| Bill::new(app.hub.clone(), stake.clone()));
         // It is at work as long as it is read.
         Body::from_stream(body.map(move |chunk| {
             let _stake = &stake;
+            if let (Some(bill), Ok(chunk)) = (&mut bill, &chunk) {
+                bill.read(chunk);
+            }
             chunk
         }))
     } else {
@@ -134,41 +133,14 @@ async fn respond(
             return Err(unreadable(format!("the provider answered 200 with an error, {error}")));
         }
         if let Some(stake) = &stake {
-            app.hub.spend(stake.account(), spent(said.get(), stake.asked()));
+            let unsaid = || Spent { counted: 0, estimated: stake.asked().saturating_add(tokens_in(&whole)) };
+            app.hub.spend(stake.account(), bill::said(&whole).unwrap_or_else(unsaid));
         }
         Body::from(whole)
     };
     let mut response = (status, body).into_response();
     hand_back(&headers, response.headers_mut());
     Ok(response)
-}
-
-/// What an answer has cost: as it says, in any dialect, else by its length.
-fn spent(said: &str, asked: u64) -> Spent {
-    #[derive(Deserialize)]
-    struct Said {
-        #[serde(alias = "usageMetadata")]
-        usage: Option<Usage>,
-        #[serde(flatten)]
-        itself: Usage,
-    }
-    #[derive(Deserialize)]
-    struct Usage {
-        #[serde(alias = "prompt_tokens", alias = "promptTokenCount", alias = "prompt_eval_count")]
-        input_tokens: Option<u64>,
-        #[serde(alias = "completion_tokens", alias = "candidatesTokenCount", alias = "eval_count")]
-        output_tokens: Option<u64>,
-    }
-    let usage = serde_json::from_str(said).ok().map(|said: Said| said.usage.unwrap_or(said.itself));
-    match usage {
-        Some(Usage { input_tokens: None, output_tokens: None }) | None => {
-            Spent { counted: 0, estimated: asked.saturating_add(tokens_in(said.as_bytes())) }
-        }
-        Some(Usage { input_tokens, output_tokens }) => {
-            let counted = input_tokens.unwrap_or(0).saturating_add(output_tokens.unwrap_or(0));
-            Spent { counted, estimated: 0 }
-        }
-    }
 }
 
 /// Whatever has no route of its own.

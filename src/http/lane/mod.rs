@@ -7,6 +7,8 @@ mod door;
 mod menu;
 mod room;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

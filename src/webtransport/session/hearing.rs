@@ -1,8 +1,6 @@
 //! What a session does about what its client says.
 
 use super::{HELLO_FIRST, NUMBER_END, SUBSCRIPTIONS_MAX, Session};
-use secrecy::SecretString;
-
 use crate::auth::Credential;
 use crate::cast::end::Why;
 use crate::edge::cursor::Cursor;
@@ -13,7 +11,7 @@ use crate::view::msgpack;
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT};
 use crate::webtransport::answers::Answers;
 use crate::webtransport::codes::Code;
-use crate::webtransport::control::{Reply, Request, Subscribe};
+use crate::webtransport::control::{Reply, Request, Subscribe, Ticket};
 use crate::webtransport::inbound::Heard;
 use crate::webtransport::opening::{Ask, follow, heartbeat};
 use crate::webtransport::pace::ACK_BYTES;
@@ -157,7 +155,7 @@ impl Session {
             return Err(invalid("heartbeat_ms", &format!("write a whole number from {least} to {most}")));
         }
         let credential = match ticket {
-            Some(ticket) => Credential { ticket: Some(SecretString::from(ticket)), ..Credential::default() },
+            Some(Ticket(ticket)) => Credential { ticket: Some(ticket), ..Credential::default() },
             None => self.credential.clone(),
         };
         let ask = Ask {

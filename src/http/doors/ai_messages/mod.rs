@@ -1,7 +1,5 @@
 //! The AI SDK's messages as providers take them. A message has parts, of which some are for the page alone.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 mod anthropic;
 mod gemini;
 mod ollama;
