@@ -22,10 +22,10 @@ pub(crate) struct Certificate {
 /// A certificate that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("{0}.certificate = {1:?}: {2}: write a PEM file with the chain, its own certificate first")]
-    Chain(&'static str, PathBuf, String),
-    #[error("{0}.key = {1:?}: {2}: write a PEM file with the key of {0}.certificate")]
-    Key(&'static str, PathBuf, String),
+    #[error("{0}.certificate = {1}: {2}: write a PEM file with the chain, its own certificate first")]
+    Chain(&'static str, String, String),
+    #[error("{0}.key = {1}: {2}: write a PEM file with the key of {0}.certificate")]
+    Key(&'static str, String, String),
     #[error("a certificate cannot be made: {0}")]
     Own(String),
 }
@@ -80,8 +80,8 @@ impl Files {
     /// What is in them.
     pub(crate) fn read(&self) -> Result<Certificate, CertificateError> {
         let [chain_file, key_file] = self.watched.paths();
-        let bad_chain = |error: String| CertificateError::Chain(self.area, chain_file.clone(), error);
-        let bad_key = |error: String| CertificateError::Key(self.area, key_file.clone(), error);
+        let bad_chain = |error: String| CertificateError::Chain(self.area, files::shown(chain_file), error);
+        let bad_key = |error: String| CertificateError::Key(self.area, files::shown(key_file), error);
         let chain =
             CertificateDer::pem_file_iter(chain_file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let chain = chain.map_err(|error| bad_chain(error.to_string()))?;
@@ -111,8 +111,12 @@ mod tests {
 
     #[test]
     fn a_bad_file_is_named() {
-        let mut files = Files::new("http", "/nowhere.pem".into(), "/nowhere.key".into());
+        let here = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        let mut files = Files::new("http", here.clone(), "/nowhere.key".into());
         let error = files.renewed().unwrap_err();
-        assert!(error.to_string().starts_with("http.certificate = \"/nowhere.pem\""), "{error}");
+        assert!(error.to_string().starts_with(&format!("http.certificate = {here:?}")), "{error}");
+        // What is no path may be the key itself.
+        let error = Files::new("http", "-----BEGIN".into(), "/nowhere.key".into()).renewed().unwrap_err();
+        assert!(error.to_string().starts_with("http.certificate = \"…\""), "{error}");
     }
 }
