@@ -26,6 +26,19 @@ impl<F: Future> Seldom<F> {
     }
 }
 
+impl<F: Future + Unpin> Seldom<F> {
+    /// To change what it waits for in a way that makes it ready no sooner.
+    pub fn quietly(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// To change what it waits for: it is polled again.
+    pub fn anew(&mut self) -> &mut F {
+        self.bell.is_rung.store(true, Ordering::Release);
+        &mut self.future
+    }
+}
+
 impl<F: Future> Future for Seldom<F> {
     type Output = F::Output;
 
@@ -91,6 +104,19 @@ mod tests {
         assert_eq!(polls.load(Ordering::Relaxed), 1);
         let (is_done, ()) = tokio::join!(&mut seldom, async { told.notify_one() });
         assert_eq!((is_done, polls.load(Ordering::Relaxed)), ((), 2));
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_is_polled_again() {
+        let mut seldom = Seldom::new(std::future::pending::<()>());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut seldom).poll(&mut context).is_pending());
+        for (change, is_polled) in
+            [(Seldom::quietly as fn(&mut Seldom<_>) -> &mut _, false), (Seldom::anew, true)]
+        {
+            change(&mut seldom);
+            assert_eq!(seldom.bell.is_rung.load(Ordering::Relaxed), is_polled);
+        }
     }
 
     #[tokio::test]

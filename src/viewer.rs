@@ -1,16 +1,18 @@
 //! The one loop that every transport uses. A viewer is a cursor and a write in progress; what it lacks is in the log.
 
 pub(crate) mod alarm;
+mod rare;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error, info_span};
 
 use self::alarm::Alarm;
+use self::rare::{Event, Rare};
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::log::Read;
@@ -51,10 +53,8 @@ pub struct Viewer {
     page: Page,
     watch: Watch,
     heartbeat: Option<Duration>,
-    /// Set anew by every step, and kept from one to the next.
-    quiet: Option<Alarm>,
-    expires: Option<Alarm>,
-    closing: Seldom<WaitForCancellationFutureOwned>,
+    expires: Option<Instant>,
+    rare: Seldom<Rare>,
     counts: Viewing,
     span: Span,
 }
@@ -72,9 +72,9 @@ impl Viewer {
         let counts = Viewing::of(view.name(), transport);
         let span = info_span!("viewer", stream = %cast.id(), view = view.name(), transport);
         span.in_scope(|| debug!(cursor, "viewer came"));
-        let (heartbeat, quiet, expires, page) = (None, None, None, Page::default());
-        let closing = Seldom::new(closing.cancelled_owned());
-        Self { cast, view, cursor, page, watch, heartbeat, quiet, expires, closing, counts, span }
+        let (heartbeat, expires, page) = (None, None, Page::default());
+        let rare = Seldom::new(Rare::new(closing));
+        Self { cast, view, cursor, page, watch, heartbeat, expires, rare, counts, span }
     }
 
     /// Says something after this much silence.
@@ -85,7 +85,8 @@ impl Viewer {
 
     /// Leaves at this time.
     pub fn until(mut self, expires: Option<Instant>) -> Self {
-        self.expires = expires.map(Alarm::at);
+        self.expires = expires;
+        self.rare.anew().expires = expires.map(Alarm::at);
         self
     }
 
@@ -100,14 +101,17 @@ impl Viewer {
         self.counts.tell(now);
         if let Some(every) = self.heartbeat {
             let at = now + every;
-            self.quiet.get_or_insert_with(|| Alarm::at(at)).put_off_to(at);
+            match &mut self.rare.quietly().quiet {
+                Some(quiet) => quiet.put_off_to(at),
+                None => self.rare.anew().quiet = Some(Alarm::at(at)),
+            }
         }
         loop {
             let tail = self.watch.mark();
             if cfg!(planted_bug = "slow_viewer_skips") {
                 self.cursor = self.cursor.max(tail.seq.saturating_sub(8));
             }
-            if self.expires.as_ref().is_some_and(Alarm::is_due) {
+            if self.expires.is_some_and(|at| at <= Instant::now()) {
                 return self.bye("ticket_expired", 0);
             }
             let read = match tail.is_ahead_of(self.cursor) {
@@ -143,9 +147,11 @@ impl Viewer {
                         // What is there is said before anything else.
                         biased;
                         () = self.watch.changed() => {}
-                        () = alarm::rings(&mut self.quiet) => return Step::Heartbeat,
-                        () = alarm::rings(&mut self.expires) => {}
-                        () = &mut self.closing => return self.bye("draining", retry_ms(true)),
+                        event = &mut self.rare => match event {
+                            Event::Quiet => return Step::Heartbeat,
+                            Event::Expired => {}
+                            Event::Closing => return self.bye("draining", retry_ms(true)),
+                        }
                     }
                 }
             }

@@ -1,6 +1,8 @@
 //! A timer that is put off far more often than it rings. Putting it off costs nothing: it finds out when it rings.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -28,26 +30,19 @@ impl Alarm {
         }
     }
 
-    pub(super) fn is_due(&self) -> bool {
-        self.at <= Instant::now()
-    }
-
-    /// Returns when it is time.
-    pub(crate) async fn rings(&mut self) {
+    /// Ready when it is time.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.timer.as_mut().await;
+            ready!(self.timer.as_mut().poll(context));
             if self.timer.deadline() >= self.at {
-                return;
+                return Poll::Ready(());
             }
             self.timer.as_mut().reset(self.at);
         }
     }
-}
 
-/// Returns when it is time; without an alarm never.
-pub(super) async fn rings(alarm: &mut Option<Alarm>) {
-    match alarm {
-        Some(alarm) => alarm.rings().await,
-        None => std::future::pending().await,
+    /// Returns when it is time.
+    pub(crate) async fn rings(&mut self) {
+        poll_fn(|context| self.poll(context)).await;
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that can happen to one session. One task writes all of its streams.
 
+mod aside;
 mod hearing;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 use wtransport::Connection;
 
+use self::aside::{Aside, Word};
 use super::answers::Answers;
 use super::codes::Code;
 use super::control::Reply;
@@ -113,17 +115,20 @@ impl Session {
     }
 
     pub(super) async fn run(mut self) {
-        let (listening, mut inbox) = inbound::listen(self.connection.clone());
-        let mut listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
-        let mut stop = Seldom::new(self.around.stop.clone().cancelled_owned());
-        let mut closing = Seldom::new(self.around.edge.closing.clone().cancelled_owned());
-        let (mut is_leaving, mut is_sent_away) = (false, false);
+        let (listening, inbox) = inbound::listen(self.connection.clone());
+        let listening = AbortOnDropHandle::new(self.around.tasks.spawn(listening));
+        let mut aside =
+            Seldom::new(Aside::new(inbox, listening, &self.around.stop, &self.around.edge.closing));
+        let (mut is_leaving, mut is_heard) = (false, true);
         let code = loop {
             if is_leaving && self.subscriptions.is_empty() {
                 self.say(&Reply::Bye { code: "draining", retry_ms: retry_ms(true) });
                 break Code::Draining;
             }
-            let is_heard = self.hears();
+            if is_heard != self.hears() {
+                is_heard = !is_heard;
+                aside.anew().is_heard = is_heard;
+            }
             let ended = tokio::select! {
                 biased;
                 next = poll_fn(|context| self.poll(context)) => match next {
@@ -131,22 +136,19 @@ impl Session {
                     Next::Late => self.late(),
                     Next::Hears => None,
                 },
-                heard = inbox.recv(), if is_heard => match heard {
-                    Some(heard) => self.hear(heard),
-                    None => return,
+                word = &mut aside => match word {
+                    Word::Heard(heard) => self.hear(heard),
+                    Word::Gone => return,
+                    Word::Stop => {
+                        is_leaving = true;
+                        None
+                    }
+                    // Viewers say so by themselves, if they get to say anything.
+                    Word::Closing => {
+                        self.leaves_by = Some(Instant::now() + LAST_WORDS_WITHIN);
+                        None
+                    }
                 },
-                // The client has closed it, or is gone. Where it is heard, that is heard there.
-                _ = &mut listening, if !is_heard => return,
-                () = &mut stop, if !is_leaving => {
-                    is_leaving = true;
-                    None
-                }
-                // Viewers say so by themselves, if they get to say anything.
-                () = &mut closing, if !is_sent_away => {
-                    is_sent_away = true;
-                    self.leaves_by = Some(Instant::now() + LAST_WORDS_WITHIN);
-                    None
-                }
             };
             if let Some(code) = ended {
                 break code;
