@@ -3,10 +3,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -36,20 +39,13 @@ impl Fan {
         Self { id: id.to_owned(), cursor, has_ended, stream, text, gaps: Vec::new(), last: None }
     }
 
-    /// Asks for events behind the cursor, until somebody listens; the kernel keeps so many bytes for it.
-    pub(crate) async fn connect(&mut self, addr: SocketAddr, receive_bytes: Option<u32>) {
+    /// Asks for events behind the cursor, until somebody listens.
+    pub(crate) async fn connect(&mut self, addr: SocketAddr) {
         let begun = Instant::now();
-        let (id, cursor) = (&self.id, self.cursor);
-        let request = format!(
-            "GET /v1/streams/{id}/events HTTP/1.1\r\nhost: {addr}\r\nauthorization: Bearer {KEY}\r\nlast-event-id: {cursor}\r\nconnection: close\r\n\r\n"
-        );
+        let request = request(&self.id, self.cursor, addr);
         self.text.clear();
         loop {
-            let socket = TcpSocket::new_v4().unwrap();
-            if let Some(bytes) = receive_bytes {
-                socket.set_recv_buffer_size(bytes).unwrap();
-            }
-            if let Ok(mut stream) = socket.connect(addr).await
+            if let Ok(mut stream) = TcpStream::connect(addr).await
                 && stream.write_all(request.as_bytes()).await.is_ok()
             {
                 self.stream = Some(stream);
@@ -103,48 +99,67 @@ impl Fan {
     }
 }
 
-/// One who listens beside everything else that happens.
+/// One who listens beside everything else that happens, on a thread of its own: whoever brings a crowd is busy.
 #[derive(Debug)]
 pub(crate) struct Witness {
     gaps: Arc<Mutex<Vec<Duration>>>,
-    task: JoinSet<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Witness {
-    /// Comes to a stream, and listens from when it is under way.
-    pub(crate) async fn come(id: &str, addr: SocketAddr) -> Self {
+    /// Comes to a stream that is under way.
+    pub(crate) fn come(id: &str, addr: SocketAddr) -> Self {
         let mut fan = Fan::new(id);
-        fan.connect(addr, None).await;
-        while fan.cursor < 20 {
-            assert!(fan.read().await, "{id} is over before it has begun");
-        }
-        fan.gaps.clear();
-        let (gaps, mut task) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
+        let gaps = Arc::new(Mutex::new(Vec::new()));
         let heard = gaps.clone();
-        task.spawn(async move {
-            while fan.read().await {
-                heard.lock().unwrap().append(&mut fan.gaps);
-            }
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                fan.connect(addr).await;
+                while fan.read().await {
+                    heard.lock().unwrap().append(&mut fan.gaps);
+                }
+            });
         });
-        Self { gaps, task }
+        Self { gaps, thread }
     }
 
     /// How long it heard nothing each time, since it was asked last.
     pub(crate) fn gaps(&mut self) -> Vec<Duration> {
-        assert!(self.task.try_join_next().is_none(), "it was cut off");
+        assert!(!self.thread.is_finished(), "it was cut off");
         std::mem::take(&mut self.gaps.lock().unwrap())
     }
 }
 
+/// Brings so many who ask and then never read; the kernel keeps so few bytes for each. As fast as it goes, and on no
+/// runtime, so that nobody else's time is taken but the gateway's.
+pub(crate) fn silent(count: usize, id: &str, addr: SocketAddr, receive_bytes: usize) -> Vec<Socket> {
+    let request = request(id, 0, addr);
+    let come = |_| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(receive_bytes).unwrap();
+        socket.connect(&addr.into()).unwrap();
+        socket.send(request.as_bytes()).unwrap();
+        socket
+    };
+    (0..count).map(come).collect()
+}
+
+fn request(id: &str, cursor: u64, addr: SocketAddr) -> String {
+    format!(
+        "GET /v1/streams/{id}/events HTTP/1.1\r\nhost: {addr}\r\nauthorization: Bearer {KEY}\r\nlast-event-id: {cursor}\r\nconnection: close\r\n\r\n"
+    )
+}
+
 /// Brings all of them to the gateway, some at a time.
-pub(crate) async fn connect(fans: Vec<Fan>, addr: SocketAddr, receive_bytes: Option<u32>) -> Vec<Fan> {
+pub(crate) async fn connect(fans: Vec<Fan>, addr: SocketAddr) -> Vec<Fan> {
     let turnstile = Arc::new(Semaphore::new(AT_ONCE));
     let mut coming = JoinSet::new();
     for mut fan in fans {
         let turnstile = turnstile.clone();
         coming.spawn(async move {
             let _turn = turnstile.acquire().await.unwrap();
-            fan.connect(addr, receive_bytes).await;
+            fan.connect(addr).await;
             fan
         });
     }

@@ -115,7 +115,7 @@ async fn a_viewer_that_is_cut_after_any_byte_comes_back_to_the_next_one() {
     let blocks = client.get("/v1/streams/s").await.unwrap().json()["blocks"].as_u64().unwrap();
     let proxy = Proxy::start(gateway.http).await;
     let mut fan = Fan::new("s");
-    fan.connect(proxy.addr, None).await;
+    fan.connect(proxy.addr).await;
     fan.read_on().await;
     assert!(fan.has_ended);
     let session = proxy.passed().len();
@@ -124,11 +124,11 @@ async fn a_viewer_that_is_cut_after_any_byte_comes_back_to_the_next_one() {
         for bytes in (0..session).step_by(step) {
             let mut fan = Fan::new("s");
             proxy.weather(Weather { end: Some((bytes, end)), ..Weather::default() });
-            fan.connect(proxy.addr, None).await;
+            fan.connect(proxy.addr).await;
             fan.read_on().await;
             proxy.weather(Weather::default());
             if !fan.has_ended {
-                fan.connect(proxy.addr, None).await;
+                fan.connect(proxy.addr).await;
                 fan.read_on().await;
             }
             assert!(fan.has_ended && fan.cursor == blocks + 1, "{end:?} after {bytes}: {fan:?}");

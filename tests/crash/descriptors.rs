@@ -31,7 +31,7 @@ async fn without_descriptors_it_neither_spins_nor_stops() {
     let kind = r#"{"simulate": {"rate": 10, "tokens": 100000}}"#;
     client.start(&json!({ "id": "s", "request": request("s", kind) }), None).await.unwrap().want(201);
     let mut viewer = Fan::new("s");
-    viewer.connect(gateway.http, None).await;
+    viewer.connect(gateway.http).await;
     while viewer.cursor < 3 {
         assert!(viewer.read().await);
     }

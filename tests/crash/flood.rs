@@ -64,7 +64,8 @@ async fn a_provider_that_floods_holds_up_nobody_else() {
     let client = gateway.client();
     let kind = r#"{"simulate": {"rate": 60, "tokens": 100000}}"#;
     client.start(&json!({ "id": "s", "request": request("s", kind) }), None).await.unwrap().want(201);
-    let mut healthy = Witness::come("s", gateway.http).await;
+    let mut healthy = Witness::come("s", gateway.http);
+    sleep(Duration::from_secs(1)).await;
     let process = Process(gateway.pid());
     for (name, body, times) in &floods {
         let order = json!({ "id": name, "provider": name, "request": request(name, "{}") });

@@ -20,7 +20,7 @@ async fn a_herd_comes_back_after_a_kill_and_misses_nothing() {
     let client = gateway.client();
     let kind = r#"{"simulate": {"rate": 2, "tokens": 100000}}"#;
     client.start(&json!({ "id": "s", "request": request("s", kind) }), None).await.unwrap().want(201);
-    let fans = connect((0..viewers).map(|_| Fan::new("s")).collect(), gateway.http, None).await;
+    let fans = connect((0..viewers).map(|_| Fan::new("s")).collect(), gateway.http).await;
     let mut watching = JoinSet::new();
     for mut fan in fans {
         watching.spawn(async move {
@@ -41,7 +41,7 @@ async fn a_herd_comes_back_after_a_kill_and_misses_nothing() {
             fan.read_on().await;
             let begun = Instant::now();
             while !fan.has_ended {
-                fan.connect(addr, None).await;
+                fan.connect(addr).await;
                 // They were told to spread: within the second after the one in which nobody listened.
                 fan.read_on().await;
                 assert!(begun.elapsed() < PATIENCE * 4);

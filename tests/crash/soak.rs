@@ -72,7 +72,7 @@ async fn life(client: Client, addr: std::net::SocketAddr, id: String, kind: &'st
         let mut fan = Fan::new(&id);
         viewers.spawn(async move {
             sleep(Duration::from_millis(fastrand::u64(..300))).await;
-            fan.connect(addr, None).await;
+            fan.connect(addr).await;
             for _ in 0..if index % 3 == 0 { 3 } else { usize::MAX } {
                 if !fan.read().await {
                     return;
