@@ -5,7 +5,7 @@
 //! own), `viewer` (one of them, which knows nothing of the server's code), `http`, `sse` and `webtransport` (its wires);
 //! `gateway` and `machine` (the process under test, and what the system says of it); `tally`, `report`, `progress`, `chart`
 //! and `page` (what came out). `compare` puts other servers beside the gateway. Four more measure one thing each: `ttft`
-//! with `instant`, `late`, `idle`, and `sessions` with `bare`.
+//! with `instant` and `relay`, `late`, `idle`, and `sessions` with `bare`.
 
 mod bare;
 mod chart;
@@ -25,6 +25,7 @@ mod page;
 mod preset;
 mod progress;
 mod provider;
+mod relay;
 mod report;
 mod room;
 mod run;
@@ -94,6 +95,9 @@ enum Command {
     /// The floor of `compare`
     #[command(hide = true)]
     Floor,
+    /// The floor of `ttft`
+    #[command(hide = true)]
+    Relay(relay::Options),
     /// A peer of `compare`
     #[command(hide = true)]
     NaiveAxum,
@@ -123,6 +127,9 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let Cli { command, mut common } = Cli::parse();
+    if let Command::Relay(options) = &command {
+        return relay::run(options).map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+    }
     if matches!(command, Command::Compare(_)) {
         common.pin = common.pin.or(Some(0));
     }
@@ -195,7 +202,7 @@ async fn perform(command: Command, common: &Common) -> Result<Option<Report>, Fa
             compare::naive::run().await?;
             return Ok(None);
         }
-        Command::Floor => return Ok(None),
+        Command::Floor | Command::Relay(_) => return Ok(None),
     };
     Ok(Some(report))
 }

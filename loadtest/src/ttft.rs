@@ -1,16 +1,20 @@
-//! What the gateway adds to the first token. Direct and through the gateway take turns in random order within one run,
+//! What the gateway adds to the first token, and what any process between would. The ways take turns in random order within one run,
 //! on connections that are open already, as a client library has them; the gateway's own connection to the provider is
 //! its business. The provider says all text at once, or, if asked, its first block (which has no text) before the text,
 //! as real ones do.
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
 
 use crate::gateway::{Gateway, Journal};
 use crate::http::{Connection, Progress};
 use crate::instant::Instantly;
+use crate::machine;
 use crate::report::Report;
 use crate::script::Script;
 use crate::token::{self, Token};
@@ -37,13 +41,15 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Direct,
+    /// Through a process that hands on bytes.
+    Relay,
     /// Attach when the POST is answered.
     Then,
     /// Attach while the POST is under way.
     Beside,
 }
 
-const WAYS: [Way; 3] = [Way::Direct, Way::Then, Way::Beside];
+const WAYS: [Way; 4] = [Way::Direct, Way::Relay, Way::Then, Way::Beside];
 
 /// When things happened, since the POST began.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,23 +106,29 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
     let provider = Instantly::start(std::str::from_utf8(&body)?, pause).await?;
     let gateway = Gateway::start(provider.addr, 8, Journal::Memory, common).await?;
     let mut direct = Client::open(provider.addr).await?;
+    let (relay_addr, _relay) = relay(provider.addr, common).await?;
+    let mut relayed = Client::open(relay_addr).await?;
     let mut through = Client::open(gateway.addr).await?;
-    let mut times: [Vec<Times>; 3] = Default::default();
+    let mut times: [Vec<Times>; 4] = Default::default();
     let mut early = 0;
     for round in 0..options.rounds + WARM_UP {
         let mut order = WAYS;
         fastrand::shuffle(&mut order);
         for way in order {
             let request = script.request();
-            let client = if way == Way::Direct { &mut direct } else { &mut through };
+            let client = match way {
+                Way::Direct => &mut direct,
+                Way::Relay => &mut relayed,
+                Way::Then | Way::Beside => &mut through,
+            };
             if options.fresh {
                 client.renew().await?;
-            } else if way != Way::Direct {
+            } else if matches!(way, Way::Then | Way::Beside) {
                 client.renew_events().await?;
             }
             let id = format!("ttft-{round}-{way:?}");
             let taken = match way {
-                Way::Direct => call(client, &request).await?,
+                Way::Direct | Way::Relay => call(client, &request).await?,
                 Way::Then => start_then_watch(client, &id, &request).await?,
                 Way::Beside => start_and_watch(client, &id, &request, &mut early).await?,
             };
@@ -126,6 +138,17 @@ pub(crate) async fn run(options: &Options, common: &Common) -> Result<Report, Fa
         }
     }
     Ok(report(options, &times, early))
+}
+
+/// This program once more, as a process that hands on bytes.
+async fn relay(provider: SocketAddr, common: &Common) -> Result<(SocketAddr, Child), Fault> {
+    let mut command = machine::command(&std::env::current_exe()?, common.pin);
+    command.args(["relay", "--provider", &provider.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().ok_or("the relay says nothing")?;
+    let mut said = String::new();
+    BufReader::new(stdout).read_line(&mut said).await?;
+    Ok((said.trim().parse()?, child))
 }
 
 async fn call(client: &mut Client, request: &str) -> Result<Times, Fault> {
@@ -216,7 +239,7 @@ async fn first_text(
     Ok((byte.ok_or("an answer without a byte")?, text.ok_or("an answer without text")?))
 }
 
-fn report(options: &Options, times: &[Vec<Times>; 3], early: u64) -> Report {
+fn report(options: &Options, times: &[Vec<Times>; 4], early: u64) -> Report {
     let mut report = Report::default();
     let mut figure = |name: &str, way: Way, time: fn(&Times) -> Duration| {
         let mut ms: Vec<f64> =
@@ -230,22 +253,32 @@ fn report(options: &Options, times: &[Vec<Times>; 3], early: u64) -> Report {
     };
     let direct = figure("direct, first text", Way::Direct, |times| times.text);
     figure("direct, first byte", Way::Direct, |times| times.byte);
+    let relay = figure("through a relay, first text", Way::Relay, |times| times.text);
     let then = figure("POST, then GET: first text", Way::Then, |times| times.text);
     figure("POST, then GET: 201", Way::Then, |times| times.created);
     figure("POST, then GET: open", Way::Then, |times| times.byte);
     let beside = figure("POST beside GET: first text", Way::Beside, |times| times.text);
-    for (name, through) in [("POST, then GET", then), ("POST beside GET", beside)] {
+    let ways = [
+        ("a bare relay", Way::Relay, relay),
+        ("the gateway, POST, then GET", Way::Then, then),
+        ("the gateway, POST beside GET", Way::Beside, beside),
+    ];
+    for (name, way, through) in ways {
         for (of, (through, direct)) in ["p50", "p90", "p99"].into_iter().zip(through.into_iter().zip(direct))
         {
-            report.note(format!("ADDED by the gateway, {name}: {of}"), thousandths(through - direct), "ms");
+            report.note(format!("ADDED by {name}: {of}"), thousandths(through - direct), "ms");
         }
-        let mut paired: Vec<f64> = times[if name.contains("then") { 1 } else { 2 }]
+        let mut paired: Vec<f64> = times[way as usize]
             .iter()
-            .zip(&times[0])
+            .zip(&times[Way::Direct as usize])
             .map(|(through, direct)| (through.text.as_secs_f64() - direct.text.as_secs_f64()) * 1e3)
             .collect();
         paired.sort_by(f64::total_cmp);
-        report.note(format!("ADDED, {name}: median of the pairs"), thousandths(quantile(&paired, 0.5)), "ms");
+        report.note(
+            format!("ADDED by {name}: median of the pairs"),
+            thousandths(quantile(&paired, 0.5)),
+            "ms",
+        );
     }
     report.note("rounds", options.rounds, "");
     report.note("viewers that were there before their stream", early, "");

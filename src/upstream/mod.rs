@@ -91,7 +91,6 @@ async fn run(
     coalesce: &coalesce::Config,
     mut producer: Producer,
 ) {
-    info!("stream started");
     let cast = producer.cast().clone();
     let (sender, receiver) = feed::channel(coalesce.pending_bytes_max);
     let reading = async {
@@ -110,7 +109,11 @@ async fn run(
         outcome
     };
     let journal_stall = Duration::from_secs(limits.config.journal_stall_s);
-    let appending = append::append(receiver, &mut producer, coalesce, journal_stall);
+    let appending = async {
+        // Here the call is on its way, and does not wait for the line.
+        info!("stream started");
+        append::append(receiver, &mut producer, coalesce, journal_stall).await
+    };
     // In this order what was read is appended at once, in the same poll.
     let (outcome, appended) = tokio::join!(biased; reading, appending);
     let outcome = appended.err().unwrap_or(outcome);
