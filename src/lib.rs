@@ -28,6 +28,7 @@
 //! * [`auth`]: a key or a ticket becomes a grant.
 //! * [`telemetry`], [`logging`], [`tasks`], [`panics`], [`seldom`]: what is counted, said, awaited, goes wrong, and is hardly
 //!   ever looked at.
+//! * `alarm`: a timer that is put off far more often than it rings.
 //! * `nesting`: how deep JSON goes, while it comes.
 //! * [`client`]: the other side: follows one stream, and resumes by itself.
 //! * [`outbound`]: HTTP clients, for whoever needs one.
@@ -35,6 +36,7 @@
 //!
 //! `docs/architecture.md` has the invariants; `docs/protocol.md` is the specification of the wire.
 
+pub(crate) mod alarm;
 pub mod auth;
 pub mod cast;
 pub mod cli;

@@ -1,6 +1,5 @@
 //! The one loop that every transport uses. A viewer is a cursor and a write in progress; what it lacks is in the log.
 
-pub(crate) mod alarm;
 mod rare;
 
 use std::ops::RangeInclusive;
@@ -11,8 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error, info_span};
 
-use self::alarm::Alarm;
 use self::rare::{Event, Rare};
+use crate::alarm::Alarm;
 use crate::cast::block::Seq;
 use crate::cast::end::End;
 use crate::cast::log::Read;

@@ -3,12 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::feed::{Hold, Receiver};
 use crate::cast::coalesce::{Coalescer, Config, Forced};
 use crate::cast::end::{Outcome, Why};
 use crate::cast::{AppendError, Producer};
+use crate::seldom::Seldom;
 use crate::telemetry;
 
 /// Appends what the reader feeds until the reader is done. While a commit runs the next frame grows.
@@ -20,10 +21,15 @@ pub(super) async fn append(
 ) -> Result<(), Outcome> {
     let mut pending = Pending { coalescer: Coalescer::new(config, producer.cast().began()), hold: None };
     let (full, mut is_open) = (feed.full(), true);
+    let now = Instant::now();
+    let (mut flush, mut stall) = (Seldom::alarm(now), Seldom::alarm(now + journal_stall));
     loop {
         let due = pending.coalescer.deadline();
         let now = Instant::now();
         if is_open && due.is_none_or(|due| due > now) {
+            if let Some(due) = due {
+                flush.ring_at(due);
+            }
             tokio::select! {
                 biased;
                 block = feed.recv() => match block {
@@ -34,7 +40,7 @@ pub(super) async fn append(
                     None => is_open = false,
                 },
                 () = full.notified(), if due.is_some() => pending.coalescer.force(Forced::Full),
-                () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
+                () = &mut flush, if due.is_some() => {}
             }
             continue;
         }
@@ -47,7 +53,7 @@ pub(super) async fn append(
         }
         let _until_committed = pending.hold.take();
         let mut commit = pin!(producer.append(frame));
-        let mut stall = pin!(sleep(journal_stall));
+        stall.ring_at(now + journal_stall);
         loop {
             tokio::select! {
                 biased;

@@ -23,6 +23,7 @@ use self::read::Reader;
 use crate::cast::end::{Outcome, Why};
 use crate::cast::{Cast, Producer, coalesce};
 use crate::outbound;
+use crate::seldom::Seldom;
 
 /// `[upstream]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,12 +97,18 @@ async fn run(
     let reading = async {
         let appender = sender.clone();
         let mut reader = Reader::new(call, limits, &cast, sender);
+        let interrupted = Seldom::new(async {
+            tokio::select! {
+                biased;
+                outcome = interrupted(&cast, limits) => outcome,
+                () = appender.closed() => Outcome::because(Why::Internal, "the appender is gone"),
+            }
+        });
         let outcome = tokio::select! {
             biased;
             // First, because a provider that never pauses uses up what one poll may do.
-            outcome = interrupted(&cast, limits) => outcome,
+            outcome = interrupted => outcome,
             outcome = reader.read(client) => outcome,
-            () = appender.closed() => Outcome::because(Why::Internal, "the appender is gone"),
         };
         // What the provider has said of its end counts, if that came first.
         let outcome = reader.verdict().unwrap_or(outcome);

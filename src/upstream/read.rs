@@ -10,7 +10,7 @@ use memchr::memmem::Finder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::Limits;
@@ -25,6 +25,7 @@ use crate::cast::event::Event;
 use crate::cast::head::Head;
 use crate::dialect::{Dialect, Verdict};
 use crate::outbound::causes;
+use crate::seldom::Seldom;
 use crate::telemetry;
 
 /// How long bytes are still read after the terminal marker.
@@ -191,13 +192,18 @@ impl<'a> Reader<'a> {
         let super::Config { silent_s, next_byte_s, .. } = self.limits.config;
         let within = |seconds| after(Duration::from_secs(seconds));
         let (mut speaks_by, mut lingers_until) = (within(silent_s), None);
+        let mut late = Seldom::alarm(speaks_by);
         loop {
             let over = self.verdict();
             let next_by = within(next_byte_s);
-            let deadline = lingers_until.unwrap_or(speaks_by.min(next_by));
-            let chunk = timeout_at(deadline, response.chunk()).await;
+            late.ring_at(lingers_until.unwrap_or(speaks_by.min(next_by)));
+            let chunk = tokio::select! {
+                biased;
+                chunk = response.chunk() => Some(chunk),
+                () = &mut late => None,
+            };
             match (chunk, over) {
-                (Ok(Ok(Some(chunk))), over) => {
+                (Some(Ok(Some(chunk))), over) => {
                     if self.push(chunk).await? {
                         speaks_by = within(silent_s);
                     }
@@ -207,14 +213,14 @@ impl<'a> Reader<'a> {
                 }
                 // After the marker it does not matter any more how the body ends.
                 (_, Some(outcome)) => return Ok(outcome),
-                (Ok(Ok(None)), None) => return self.at_eof().await,
-                (Ok(Err(error)), None) => {
+                (Some(Ok(None)), None) => return self.at_eof().await,
+                (Some(Err(error)), None) => {
                     #[cfg(planted_bug = "cut_is_completed")]
                     return Ok(Outcome::completed());
                     #[cfg(not(planted_bug = "cut_is_completed"))]
                     return Err(self.because(Why::UpstreamCut, &causes(&error.without_url())));
                 }
-                (Err(_), None) => {
+                (None, None) => {
                     let message = if speaks_by <= next_by {
                         format!("nothing, or nothing but comments, for upstream.silent_s, {silent_s} s")
                     } else {

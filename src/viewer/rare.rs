@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::alarm::Alarm;
+use crate::alarm::Alarm;
 
 /// What happened.
 pub(super) enum Event {
@@ -34,8 +34,9 @@ impl Future for Rare {
     type Output = Event;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Event> {
-        let mut rings =
-            |alarm: &mut Option<Alarm>| alarm.as_mut().is_some_and(|alarm| alarm.poll(context).is_ready());
+        let mut rings = |alarm: &mut Option<Alarm>| {
+            alarm.as_mut().is_some_and(|alarm| Pin::new(alarm).poll(context).is_ready())
+        };
         if rings(&mut self.quiet) {
             return Poll::Ready(Event::Quiet);
         }

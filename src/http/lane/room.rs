@@ -16,7 +16,6 @@ use crate::cast::{Cast, Watch};
 use crate::http::manners::Manners;
 use crate::seldom::Seldom;
 use crate::telemetry::Audience;
-use crate::viewer::alarm::Alarm;
 
 /// Seats that are served before somebody else may run.
 const SEATS_AT_ONCE: usize = 64;
@@ -49,7 +48,7 @@ impl Room {
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let waker = Waker::from(self.door.clone());
         let mut closing = Seldom::new(closing.cancelled_owned());
-        let mut alarm = Alarm::at(Instant::now() + LONG);
+        let mut alarm = Seldom::alarm(Instant::now() + LONG);
         let (mut is_closing, mut is_rung) = (false, true);
         loop {
             let Rest { has_more, due } = self.round(&waker, is_rung, is_closing).await;
@@ -57,13 +56,13 @@ impl Room {
                 return;
             }
             is_rung = false;
-            alarm.set(due.unwrap_or_else(|| Instant::now() + LONG));
+            alarm.ring_at(due.unwrap_or_else(|| Instant::now() + LONG));
             tokio::select! {
                 biased;
                 () = self.door.rung() => is_rung = true,
                 () = self.watch.changed() => {}
                 () = &mut closing, if !is_closing => is_closing = true,
-                () = alarm.rings() => {}
+                () = &mut alarm => {}
                 () = yield_now(), if has_more => {}
             }
         }
