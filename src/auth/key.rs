@@ -40,12 +40,19 @@ pub fn without_keys(text: &str) -> String {
     out
 }
 
+/// Whether a character is not seen, or moves those beside it.
+fn is_hidden(c: char) -> bool {
+    let moves =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    c.is_control() || moves
+}
+
 impl Config {
     /// Whether people can tell by it what it is.
     pub fn check(&self) -> Result<(), String> {
         const CHARS_MAX: usize = 100;
         for (what, text) in [("name", &self.name), ("tenant", &self.tenant)] {
-            if text.is_empty() || text.chars().count() > CHARS_MAX || text.chars().any(char::is_control) {
+            if text.is_empty() || text.chars().count() > CHARS_MAX || text.chars().any(is_hidden) {
                 let text = without_keys(&format!("{text:?}"));
                 return Err(format!("{what} = {text}: write 1 to {CHARS_MAX} characters that can be seen"));
             }

@@ -19,6 +19,7 @@ mod split;
 mod ticket;
 #[path = "../../tests/oracle/sse.rs"]
 mod whatwg;
+mod wire;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ pub use self::request::request;
 pub use self::splice::splice;
 pub use self::split::split;
 pub use self::ticket::ticket;
+pub use self::wire::wire;
 
 /// The same bytes whole, one by one, and in pieces as long as they say themselves.
 fn chunkings(bytes: &[u8]) -> [Vec<&[u8]>; 3] {

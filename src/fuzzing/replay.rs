@@ -89,7 +89,7 @@ macro_rules! replays {
 }
 
 replays! {
-    arguments client_records client_sse codec config control dialect http journal request splice split ticket
+    arguments client_records client_sse codec config control dialect http journal request splice split ticket wire
 }
 
 /// A target that nobody runs finds nothing.

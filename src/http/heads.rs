@@ -108,6 +108,14 @@ impl Lines {
     }
 }
 
+/// How many heads have ended, and the first one with a bare LF, for who looks whether pieces matter.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn in_pieces(pieces: &[&[u8]]) -> (u64, Option<u64>) {
+    let mut lines = Lines::default();
+    pieces.iter().for_each(|piece| lines.take(piece));
+    (lines.ended, lines.bare)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

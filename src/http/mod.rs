@@ -54,6 +54,14 @@ use crate::edge::certificate::{CertificateError, Files};
 use crate::edge::names::Names;
 use crate::telemetry;
 
+/// What is found in bytes that go by.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod passing_by {
+    pub(crate) use super::doors::bill::in_pieces as cost;
+    pub(crate) use super::frames::in_pieces as frames;
+    pub(crate) use super::heads::in_pieces as heads;
+}
+
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

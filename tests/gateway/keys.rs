@@ -77,6 +77,16 @@ fn keys_are_made_listed_and_revoked() {
     let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((lines[0][0], lines[0][1], lines[0][3]), ("app", "default", "start,read,stop,admin"));
     assert_eq!((lines[1][0], lines[1][1], lines[1][3]), ("viewer", "acme", "read,stop"));
+    // Nothing in a name moves the cursor of a terminal, or the words beside it.
+    for name in ["", "a\u{1b}[2Jb", "a\nb", "a\u{202e}b", &"x".repeat(101)] {
+        for arguments in [
+            &["key", "new", name][..],
+            &["key", "new", name, "--file", file],
+            &["key", "new", "c", "--tenant", name],
+        ] {
+            assert!(fails(arguments).contains("write 1 to 100 characters that can be seen"), "{arguments:?}");
+        }
+    }
     assert!(
         fails(&["key", "new", "x", "--scope", "write", "--file", file])
             .contains("start, read, stop or admin")

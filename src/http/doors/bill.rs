@@ -104,15 +104,22 @@ impl Outline {
     }
 }
 
+/// What an answer in pieces says that it has cost, as all of it does and as its outline does, for who looks whether that
+/// is the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn in_pieces(pieces: &[&[u8]]) -> (Option<Spent>, Option<Spent>) {
+    let mut outline = Outline::default();
+    pieces.iter().for_each(|piece| outline.read(piece));
+    (said(&pieces.concat()), said(&outline.text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn counted(answer: &str) -> Option<u64> {
-        let mut outline = Outline::default();
-        answer.as_bytes().chunks(7).for_each(|piece| outline.read(piece));
-        let read = said(&outline.text);
-        assert_eq!(read, said(answer.as_bytes()), "nothing is missing");
+        let (whole, read) = in_pieces(&answer.as_bytes().chunks(7).collect::<Vec<_>>());
+        assert_eq!(read, whole, "nothing is missing");
         read.map(|spent| spent.counted)
     }
 

@@ -7,7 +7,7 @@ mod again;
 mod ai_messages;
 pub(super) mod ai_sdk;
 mod answer;
-mod bill;
+pub(super) mod bill;
 mod call;
 mod fault;
 mod models;
