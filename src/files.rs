@@ -76,13 +76,13 @@ pub(crate) fn secret(path: &Path) -> Result<Vec<u8>, SecretError> {
     Ok(bytes)
 }
 
-/// A path for people, as far as it leads: what is not there may be the secret itself, and no path.
+/// A path for people, as far as it leads, and a name where that is missing: what leads nowhere may be the secret itself, and
+/// no path.
 pub(crate) fn shown(path: &Path) -> String {
-    if path.symlink_metadata().is_ok() {
-        return format!("{path:?}");
-    }
     let there = path.ancestors().find(|path| path.symlink_metadata().is_ok());
-    format!("{:?}", there.unwrap_or(Path::new("")).join("…"))
+    let there = there.unwrap_or(Path::new(""));
+    let is_named = path.parent() == Some(there) && there.parent().is_some();
+    if there == path || is_named { format!("{path:?}") } else { format!("{:?}", there.join("…")) }
 }
 
 #[cfg(test)]
@@ -119,9 +119,11 @@ mod tests {
         fs::write(&path, "").unwrap();
         assert_eq!(shown(&path), format!("{path:?}"));
         fs::remove_file(&path).unwrap();
-        assert_eq!(shown(&path), format!("{:?}", std::env::temp_dir().join("…")));
-        assert_eq!(shown(&path.join("below")), shown(&path));
+        assert_eq!(shown(&path), format!("{path:?}"), "a name in a directory");
+        assert_eq!(shown(&path.join("below")), format!("{:?}", std::env::temp_dir().join("…")));
         assert_eq!(shown(Path::new("c2VjcmV0/c2VjcmV0+c2VjcmV0")), "\"…\"");
+        assert_eq!(shown(Path::new("/c2VjcmV0+c2VjcmV0")), "\"/…\"");
+        assert_eq!(shown(Path::new("c2VjcmV0+c2VjcmV0")), "\"…\"");
     }
 
     #[test]
