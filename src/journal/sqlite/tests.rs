@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::smallvec;
 
@@ -30,7 +31,7 @@ impl Directory {
     }
 
     fn open(&self) -> Opened {
-        Sqlite::open(&self.path(), Durability::Process).unwrap()
+        unlocked(|| Sqlite::open(&self.path(), Durability::Process))
     }
 }
 
@@ -289,9 +290,21 @@ async fn an_older_database_is_brought_up_to_date() {
     assert_eq!(version(&Connection::open(directory.path()).unwrap()), schema::VERSION);
 }
 
+/// Opens what was closed just now. A child that another test has forked holds every lock of this process until it is
+/// another program.
+fn unlocked<T>(open: impl Fn() -> Result<T, OpenError>) -> T {
+    for _ in 0..500 {
+        match open() {
+            Err(OpenError::Locked(_)) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    open().unwrap()
+}
+
 /// A writer without a thread, and what it has found.
 fn writer(directory: &Directory) -> (Writer, Vec<Known>, BTreeMap<Number, recover::Tally>) {
-    let database = schema::open(&directory.path(), Durability::Process).unwrap();
+    let database = unlocked(|| schema::open(&directory.path(), Durability::Process));
     let recover::Recovered { known, running, unsealed, next_row } =
         recover::read(&database.connection, &[]).unwrap();
     let debts = Debts::open(&directory.path(), &database.connection).0;

@@ -18,7 +18,13 @@ pub(super) struct Place {
 pub(super) struct Row {
     frames: usize,
     bytes: usize,
+    /// Itself, if it is kept in memory until then.
+    pub(super) data: Option<Box<[u8]>>,
 }
+
+/// So much of the table is kept in memory, so that sealing does not read it: a row that a hundred streams share would be read
+/// for each of them.
+const KEPT_BYTES_MAX: usize = BYTES_MAX;
 
 /// So much a start may have to read.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -38,6 +44,8 @@ pub(super) struct Unsealed {
     /// Bytes of those rows, and above how many what long streams have in the oldest ones is made into chunks.
     pub(super) bytes: usize,
     pub(super) bytes_max: usize,
+    /// Bytes of those that are kept in memory.
+    kept: usize,
     /// How far streams are in chunks of which more comes.
     pub(super) sealed: HashMap<Number, Progress>,
     pub(super) ended: Vec<Number>,
@@ -58,6 +66,7 @@ impl Default for Unsealed {
             rows: BTreeMap::new(),
             bytes: 0,
             bytes_max: BYTES_MAX,
+            kept: 0,
             sealed: HashMap::new(),
             ended: Vec::new(),
             empty: Vec::new(),
@@ -75,9 +84,26 @@ impl Unsealed {
         self.places.entry(stream).or_default().push(place);
         let row = self.rows.entry(place.row).or_insert_with(|| {
             self.bytes += row_bytes;
-            Row { frames: 0, bytes: row_bytes }
+            Row { frames: 0, bytes: row_bytes, data: None }
         });
         row.frames += 1;
+    }
+
+    /// Keeps a row in memory, if there is room. Those that are there stay: they are sealed first.
+    pub(super) fn keep(&mut self, number: i64, data: Vec<u8>) {
+        if self.kept + data.len() > KEPT_BYTES_MAX {
+            return;
+        }
+        if let Some(row) = self.rows.get_mut(&number) {
+            self.kept += data.len();
+            row.data = Some(data.into());
+        }
+    }
+
+    /// Lets go of a row that is kept and has changed.
+    pub(super) fn drop_kept(&mut self, number: i64) {
+        let kept = self.rows.get_mut(&number).and_then(|row| row.data.take());
+        self.kept -= kept.map_or(0, |data| data.len());
     }
 
     /// Lets go of a stream's first frames, and of the rows that serve nobody any more.
@@ -92,6 +118,7 @@ impl Unsealed {
             row.frames -= 1;
             if row.frames == 0 {
                 self.bytes -= row.bytes;
+                self.drop_kept(place.row);
                 self.rows.remove(&place.row);
                 self.empty.push(place.row);
             }

@@ -14,7 +14,7 @@ use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
 use super::seal;
-use super::unsealed::{BYTES_AT_ONCE, Place, Step, Unsealed};
+use super::unsealed::{BYTES_AT_ONCE, Place, Row, Step, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
 use crate::telemetry;
@@ -138,7 +138,7 @@ impl Writer {
         }
         let content = match self.unsealed.places.get(&stream) {
             Some(places) => {
-                let mut found = frames(&self.database.connection, &[(stream, places)]);
+                let mut found = frames(&self.database.connection, &self.unsealed.rows, &[(stream, places)]);
                 found.pop().expect("one was asked for").map(Some)
             }
             None => sealed.map(|()| None),
@@ -173,6 +173,7 @@ impl Writer {
         for (stream, offset, len) in group.frames {
             self.unsealed.note(stream, Place { row, offset, len }, group.row.len());
         }
+        self.unsealed.keep(row, group.row);
         self.unsealed.ended.extend(group.ended);
         for stream in group.dropped {
             self.unsealed.gone.insert(stream);
@@ -234,7 +235,8 @@ impl Writer {
             |of: &Number| step.iter().any(|(stream, count)| stream == of && *count == places(of).len());
         let has_ended: Vec<Number> = unsealed.ended.extract_if(.., |stream| is_last(stream)).collect();
         let (mut runs, mut unreadable) = (Vec::with_capacity(wanted.len()), Vec::new());
-        for ((stream, _), frames) in wanted.iter().zip(frames(&database.connection, &wanted)) {
+        for ((stream, _), frames) in wanted.iter().zip(frames(&database.connection, &unsealed.rows, &wanted))
+        {
             match frames {
                 Ok(frames) => runs.push((*stream, frames)),
                 Err(problem) => {
@@ -292,6 +294,7 @@ impl Writer {
                 self.unsealed.spans.remove(&stream);
                 continue;
             }
+            rows.iter().for_each(|row| self.unsealed.drop_kept(*row));
             let erased = (|| {
                 let transaction = self.database.connection.transaction()?;
                 {
@@ -350,6 +353,7 @@ impl Writer {
 /// The frames that streams have at these places of the journal. Rows are shared: each is read once for all of them.
 fn frames(
     connection: &rusqlite::Connection,
+    known: &BTreeMap<i64, Row>,
     wanted: &[(Number, &[Place])],
 ) -> Vec<Result<Vec<Frame>, StorageError>> {
     let mut rows: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
@@ -360,23 +364,32 @@ fn frames(
     }
     let mut found: Vec<_> = wanted.iter().map(|(_, places)| Ok(Vec::with_capacity(places.len()))).collect();
     for (row, places) in rows {
-        let read = (|| {
-            let mut select = connection.prepare_cached("SELECT data FROM journal WHERE row = ?1")?;
-            select.query_row([row], |row| {
-                let data = row.get_ref(0)?.as_blob()?;
-                for (index, offset) in &places {
-                    take(&mut found[*index], codec::at(data, *offset));
-                }
-                Ok(())
-            })
-        })();
-        if let Err(error) = read {
+        let mut take_from = |data: &[u8]| {
+            for (index, offset) in &places {
+                take(&mut found[*index], codec::at(data, *offset));
+            }
+        };
+        if let Some(data) = known.get(&row).and_then(|row| row.data.as_deref()) {
+            take_from(data);
+        } else if let Err(error) = read(connection, row, take_from) {
             for (index, _) in places {
                 take(&mut found[index], Err(StorageError(error.to_string())));
             }
         }
     }
     found
+}
+
+fn read(
+    connection: &rusqlite::Connection,
+    row: i64,
+    mut take_from: impl FnMut(&[u8]),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached("SELECT data FROM journal WHERE row = ?1")?;
+    select.query_row([row], |row| {
+        take_from(row.get_ref(0)?.as_blob()?);
+        Ok(())
+    })
 }
 
 /// The first error counts.
