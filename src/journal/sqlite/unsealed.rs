@@ -23,15 +23,15 @@ pub(super) struct Row {
 }
 
 /// So much of the table is kept in memory, so that sealing does not read it: a row that a hundred streams share would be read
-/// for each of them.
-const KEPT_BYTES_MAX: usize = BYTES_MAX;
+/// for each of them. That is somewhat more than is there while sealing keeps up.
+const KEPT_BYTES_MAX: usize = BYTES_MAX / 2 * 3;
 
 /// So much a start may have to read.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
+const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// So much is sealed in one step, which every commit may have to wait for.
-const FRAMES_AT_ONCE: usize = 2048;
-pub(super) const BYTES_AT_ONCE: usize = 1024 * 1024;
+pub(super) const FRAMES_AT_ONCE: usize = 512;
+const BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// Streams, and how many of their frames are sealed together.
 pub(super) type Step = Vec<(Number, usize)>;
@@ -41,6 +41,8 @@ pub(super) type Step = Vec<(Number, usize)>;
 pub(super) struct Unsealed {
     pub(super) places: HashMap<Number, Vec<Place>>,
     pub(super) rows: BTreeMap<i64, Row>,
+    /// Frames in those rows.
+    pub(super) frames: usize,
     /// Bytes of those rows, and above how many what long streams have in the oldest ones is made into chunks.
     pub(super) bytes: usize,
     pub(super) bytes_max: usize,
@@ -64,6 +66,7 @@ impl Default for Unsealed {
         Self {
             places: HashMap::new(),
             rows: BTreeMap::new(),
+            frames: 0,
             bytes: 0,
             bytes_max: BYTES_MAX,
             kept: 0,
@@ -87,6 +90,7 @@ impl Unsealed {
             Row { frames: 0, bytes: row_bytes, data: None }
         });
         row.frames += 1;
+        self.frames += 1;
     }
 
     /// Keeps a row in memory, if there is room. Those that are there stay: they are sealed first.
@@ -116,6 +120,7 @@ impl Unsealed {
         for place in released {
             let Some(row) = self.rows.get_mut(&place.row) else { continue };
             row.frames -= 1;
+            self.frames -= 1;
             if row.frames == 0 {
                 self.bytes -= row.bytes;
                 self.drop_kept(place.row);
@@ -154,11 +159,11 @@ impl Unsealed {
         step
     }
 
-    /// A stream that keeps the oldest row from going.
-    pub(super) fn pinning(&self) -> Option<Number> {
-        let oldest = *self.rows.first_key_value()?.0;
-        let pins = |places: &[Place]| places.first().is_some_and(|place| place.row == oldest);
-        self.places.iter().find(|(_, places)| pins(places)).map(|(stream, _)| *stream)
+    /// What keeps the oldest row from going, as far as one step takes it.
+    pub(super) fn pinning_step(&self) -> Step {
+        let Some((oldest, _)) = self.rows.first_key_value() else { return Step::new() };
+        let pins = |places: &[Place]| places.first().is_some_and(|place| place.row == *oldest);
+        self.step(self.places.iter().filter(|(_, places)| pins(places)).map(|(stream, _)| *stream))
     }
 
     pub(super) fn span(&mut self, stream: Number, row: i64) {

@@ -14,7 +14,7 @@ use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
 use super::seal;
-use super::unsealed::{BYTES_AT_ONCE, Place, Row, Step, Unsealed};
+use super::unsealed::{FRAMES_AT_ONCE, Place, Row, Step, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
 use crate::telemetry;
@@ -52,7 +52,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until nobody can send any more; then everything is sealed.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
-        let mut commits = 0_u64;
+        let (mut commits, mut due) = (0_u64, 0);
         loop {
             let mut is_busy = true;
             while is_busy {
@@ -78,7 +78,7 @@ impl Writer {
                 let has_room = records.len() < GROUP_RECORDS_MAX && bytes < GROUP_BYTES_MAX;
                 next = if has_room { inbox.try_recv().ok() } else { None };
             }
-            let before = self.unsealed.bytes;
+            let before = self.unsealed.frames;
             if !records.is_empty() {
                 let result = self.settle(records);
                 for done in waiting {
@@ -88,10 +88,12 @@ impl Writer {
             self.answer();
             commits += 1;
             if self.unsealed.is_large() {
-                // As much goes as has come, and some more.
-                let grown = self.unsealed.bytes.saturating_sub(before);
-                for _ in 0..=grown / BYTES_AT_ONCE {
+                // Twice as much goes as has come, and not all at once: whoever commits waits for it.
+                due += 2 * self.unsealed.frames.saturating_sub(before);
+                while due >= FRAMES_AT_ONCE {
+                    let left = self.unsealed.frames;
                     self.tidy();
+                    due -= left.saturating_sub(self.unsealed.frames).clamp(1, due);
                 }
             } else if commits.is_multiple_of(TIDY_EVERY) {
                 self.tidy();
@@ -211,10 +213,11 @@ impl Writer {
         if !self.unsealed.ended.is_empty() {
             return self.seal(&self.unsealed.ended_step()).is_ok();
         }
-        if self.unsealed.is_large()
-            && let Some(stream) = self.unsealed.pinning()
-        {
-            return self.seal(&self.unsealed.step([stream])).is_ok();
+        if self.unsealed.is_large() {
+            let step = self.unsealed.pinning_step();
+            if !step.is_empty() {
+                return self.seal(&step).is_ok();
+            }
         }
         if self.database.has_spare_pages() {
             return self.database.give_back().is_ok();
