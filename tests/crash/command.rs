@@ -42,7 +42,7 @@ pub(crate) fn run(gateway: &Gateway, args: &[&str]) -> Done {
 
 /// Runs a command with a configuration, in its directory.
 pub(crate) fn with(config: &Path, args: &[&str]) -> Done {
-    let done = Command::new(env!("CARGO_BIN_EXE_tokencast"))
+    let done = Command::new(crate::gateway::binary())
         .args(args)
         .arg("--config")
         .arg(config)

@@ -17,6 +17,18 @@ pub(crate) const LOOK: Duration = Duration::from_millis(5);
 /// The key of the tests, as callers have it.
 pub(crate) const KEY: &str = "tck_of_the_crash_tests";
 
+/// The gateway that is tested: the one that was built with the tests, unless `TOKENCAST_BIN` names another.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os(OTHER).unwrap_or_else(|| env!("CARGO_BIN_EXE_tokencast").into()).into()
+}
+
+/// Whether it is one that is as fast as it can be.
+pub(crate) fn is_release() -> bool {
+    std::env::var_os(OTHER).is_some()
+}
+
+const OTHER: &str = "TOKENCAST_BIN";
+
 /// A directory that is gone with the test, unless the test failed.
 #[derive(Debug)]
 pub(crate) struct Directory(pub(crate) PathBuf);
@@ -103,11 +115,11 @@ impl Gateway {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = match self.descriptors {
-            None => Command::new(env!("CARGO_BIN_EXE_tokencast")),
+            None => Command::new(binary()),
             Some(most) => {
                 let mut shell = Command::new("/bin/sh");
                 let limited = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
-                shell.args(["-c", &limited, env!("CARGO_BIN_EXE_tokencast")]);
+                shell.args(["-c", &limited]).arg(binary());
                 shell
             }
         };

@@ -82,7 +82,8 @@ async fn life(client: Client, addr: std::net::SocketAddr, id: String, kind: &'st
     }
     sleep(Duration::from_millis(fastrand::u64(300..700))).await;
     let purged = client.delete(&format!("/v1/streams/{id}?purge=1")).await.unwrap();
-    assert!([200, 202].contains(&purged.status), "{purged:?}");
+    // One that has ended long ago is gone by itself.
+    assert!([200, 202, 410].contains(&purged.status), "{purged:?}");
     viewers.join_all().await;
 }
 

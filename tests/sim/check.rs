@@ -12,7 +12,7 @@ use crate::plan::{Last, Plan};
 use crate::provider::Called;
 use crate::script::{Fault, Script, View};
 use crate::starter::{Ran, ended_as};
-use crate::viewer::Viewer;
+use crate::viewer::{Seen, Viewer, kind};
 use crate::wire::{Pace, call};
 use crate::world::FIRST_BYTE;
 
@@ -63,9 +63,36 @@ impl Check {
         assert_eq!(blocks, plan.blocks_in(bytes), "{id}: {bytes} bytes");
         plain(View::Text).await;
         plain(View::Poll).await;
+        plain(View::Lines).await;
+        self.chunks(ran, plan, &end, &plain(View::Ui).await);
 
         self.ending(ran, plan, &end, bytes, called);
         self.replay(ran, id).await;
+    }
+
+    /// The view `ui` says what was said and how it ended, and to everybody in the same chunks.
+    fn chunks(&self, ran: &Ran, plan: &Plan, end: &Value, ui: &Seen) {
+        if ui.is_gone {
+            return;
+        }
+        let said = |wanted: &str| -> String {
+            let deltas = ui.chunks.iter().filter(|chunk| kind(chunk) == wanted);
+            deltas.map(|chunk| chunk["delta"].as_str().expect("a delta")).collect()
+        };
+        let whole = plan.whole_in(end["bytes"].as_u64().expect("bytes"));
+        assert_eq!((said("text-delta"), said("reasoning-delta")), plan.said(0, whole), "{}", ui.name);
+        let (has_aborted, last) =
+            (ui.chunks.iter().any(|chunk| kind(chunk) == "abort"), ui.chunks.last().map(kind));
+        let wanted = match end["reason"].as_str() {
+            Some("completed") => (false, "finish"),
+            Some("cancelled") => (true, "finish"),
+            _ => (false, "error"),
+        };
+        assert_eq!((has_aborted, last), (wanted.0, Some(wanted.1)), "{}: {end}", ui.name);
+        for seen in ran.seen.iter().filter(|seen| !seen.chunks.is_empty()) {
+            assert!(ui.chunks.starts_with(&seen.chunks), "{}: other chunks", seen.name);
+            assert!(seen.is_gone || seen.chunks.len() == ui.chunks.len(), "{}: too few chunks", seen.name);
+        }
     }
 
     /// Whoever has left is not counted any more.

@@ -50,9 +50,11 @@ pub(crate) enum Meddling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     Events,
+    Lines,
     Poll,
     Raw,
     Text,
+    Ui,
 }
 
 /// Where a viewer begins.
@@ -116,7 +118,9 @@ fn stream(number: usize, rng: &mut Rng) -> Stream {
 }
 
 fn habits(rng: &mut Rng) -> Habits {
-    let view = [View::Events, View::Events, View::Events, View::Poll, View::Raw, View::Text][rng.usize(..6)];
+    let views =
+        [View::Events, View::Events, View::Events, View::Lines, View::Poll, View::Raw, View::Text, View::Ui];
+    let view = views[rng.usize(..views.len())];
     let begin = match rng.u8(..8) {
         0 => Begin::Live,
         1 | 2 => Begin::Middle,

@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) cursor: u64,
     pub(crate) bytes: usize,
     pub(crate) end: Option<Value>,
+    /// Of the view `ui`.
+    pub(crate) chunks: Vec<Value>,
     /// It was told that the stream is gone.
     pub(crate) is_gone: bool,
 }
@@ -104,7 +106,8 @@ impl Viewer {
         self.diary.note(format_args!("comes: {:?}", self.habits));
         for _ in 0..CONNECTIONS_MAX {
             let connected = match self.habits.view {
-                View::Events => self.events().await,
+                View::Events | View::Lines => self.events().await,
+                View::Ui => self.ui().await,
                 View::Poll => self.poll().await,
                 View::Raw => self.raw().await,
                 View::Text => self.text().await,
@@ -183,8 +186,13 @@ impl Viewer {
             _ => "/events".into(),
         };
         let cursor = self.seen.cursor.to_string();
-        let header = [("last-event-id", cursor.as_str())];
-        let mut answer = self.get(&path, if path == "/events" { &header } else { &[] }).await?;
+        let resumes = (path == "/events").then_some(("last-event-id", cursor.as_str()));
+        let is_lines = self.habits.view == View::Lines;
+        let accepts = is_lines.then_some(("accept", "application/x-ndjson"));
+        let headers: Vec<_> = resumes.into_iter().chain(accepts).collect();
+        let (border, read): (&[u8], fn(&str) -> Option<Said>) =
+            if is_lines { (b"\n", line) } else { (b"\n\n", event) };
+        let mut answer = self.get(&path, &headers).await?;
         if answer.status != 200 {
             return self.refused(answer.status);
         }
@@ -194,10 +202,8 @@ impl Viewer {
         let (mut text, mut is_open) = (Vec::new(), false);
         while let Some(chunk) = answer.chunk().await? {
             text.extend(chunk);
-            while let Some(at) = text.windows(2).position(|pair| pair == b"\n\n") {
-                let rest = text.split_off(at + 2);
-                let block = String::from_utf8(std::mem::replace(&mut text, rest)).expect("events are UTF-8");
-                let Some((id, name, data)) = event(&block) else { continue };
+            while let Some(block) = block(&mut text, border) {
+                let Some((id, name, data)) = read(&block) else { continue };
                 if name == "bye" {
                     self.diary.note(format_args!("is sent away: {}", data["code"]));
                     return Ok(Over::Again);
@@ -320,6 +326,42 @@ impl Viewer {
         Ok(Over::Ended)
     }
 
+    /// Whoever comes back says how many chunks it has.
+    async fn ui(&mut self) -> io::Result<Over> {
+        let known = self.seen.chunks.len();
+        let mut answer = self.get(&format!("/ui?startIndex={known}"), &[]).await?;
+        if answer.status != 200 {
+            return self.refused(answer.status);
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            text.extend(chunk);
+            while let Some(block) = block(&mut text, b"\n\n") {
+                // A comment.
+                let Some(data) = block.strip_prefix("data: ") else { continue };
+                if data == "[DONE]\n\n" {
+                    let (rest, is_whole) = answer.rest().await;
+                    assert!(rest.is_empty() && (is_whole || answer.cut.is_some()), "something behind [DONE]");
+                    self.diary.note(format_args!("has all {} chunks", self.seen.chunks.len()));
+                    return Ok(Over::Ended);
+                }
+                let chunk: Value = serde_json::from_str(data).expect("chunks are JSON");
+                let last = self.seen.chunks.last();
+                // Where there is nothing more, the last one comes again.
+                let is_again = last == Some(&chunk) && ["finish", "error"].contains(&kind(&chunk));
+                if !is_again {
+                    assert!(
+                        last.is_none_or(|last| !["finish", "error"].contains(&kind(last))),
+                        "{}: {chunk} behind the last one",
+                        self.seen.name
+                    );
+                    self.seen.chunks.push(chunk);
+                }
+            }
+        }
+        panic!("{}: the body of chunks ends without [DONE]", self.seen.name);
+    }
+
     async fn raw(&mut self) -> io::Result<Over> {
         self.place().await?;
         let plan = &self.plans[self.number];
@@ -400,8 +442,30 @@ impl Viewer {
     }
 }
 
+/// The next block of a body that is there up to its border.
+fn block(text: &mut Vec<u8>, border: &[u8]) -> Option<String> {
+    let at = text.windows(border.len()).position(|found| found == border)?;
+    let rest = text.split_off(at + border.len());
+    Some(String::from_utf8(std::mem::replace(text, rest)).expect("it is UTF-8"))
+}
+
+/// What a chunk of the AI SDK is.
+pub(crate) fn kind(chunk: &Value) -> &str {
+    chunk["type"].as_str().expect("a type")
+}
+
+/// An id, a name, and data.
+type Said = (Option<u64>, String, Value);
+
+/// What a line of JSON says; nothing, if it is a heartbeat.
+fn line(text: &str) -> Option<Said> {
+    let event: Value = serde_json::from_str(text).expect("a line is JSON");
+    let name = event["event"].as_str().expect("a name");
+    (name != "heartbeat").then(|| (event["id"].as_u64(), name.to_owned(), event["data"].clone()))
+}
+
 /// What an SSE block says; nothing, if it is a comment.
-fn event(block: &str) -> Option<(Option<u64>, String, Value)> {
+fn event(block: &str) -> Option<Said> {
     let (mut id, mut name, mut data) = (None, String::new(), String::new());
     for line in block.lines().filter(|line| !line.is_empty() && !line.starts_with(':')) {
         match line.split_once(": ").expect("fields have a space behind the colon") {
