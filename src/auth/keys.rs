@@ -12,6 +12,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::clock::Clock;
 use super::grant::Denied;
 use super::key::Digest;
 use super::scope::Scopes;
@@ -236,7 +237,7 @@ pub fn believes(
     let app = apps.iter().find(|app| app.kid == kid);
     let app =
         app.ok_or("auth.ticket_keys has no such kid, and the gateway would refuse the ticket: add it there")?;
-    match Issuer::of(app, &config.audience, variable)?.check(ticket) {
+    match Issuer::of(app, &config.audience, variable)?.check(ticket, Clock::default().now()) {
         Ok(_) => Ok(()),
         Err(Denied::BadTicket) => Err(
             "auth.ticket_keys has another key, or another algorithm, for this kid: the two belong together"

@@ -1,10 +1,11 @@
 //! Who may: a key or a ticket becomes a [`Grant`], a value that handlers take.
 //!
 //! In the order in which to read: `scope` and `grant` (what there is to be granted), `key` and `keys` (what a key is, and
-//! which ones are in use), `ticket` (made here or by an app, and what it says), and the [`Gate`] below.
+//! which ones are in use), `clock` and `ticket` (made here or by an app, and what it says now), and the [`Gate`] below.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod clock;
 pub mod grant;
 pub mod key;
 pub mod keys;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use self::clock::Clock;
 pub use self::grant::{Denied, Grant, Only};
 use self::keys::Keys;
 use self::scope::Scopes;
@@ -98,6 +100,7 @@ pub struct Keyring {
     keys: Keys,
     audience: String,
     algorithm: Algorithm,
+    clock: Clock,
 }
 
 impl Keyring {
@@ -107,7 +110,13 @@ impl Keyring {
             return Err(Problem("auth.audience: write a name for this gateway, as in \"tokencast\"".into()));
         }
         let keys = Keys::open(config, variable).map_err(Problem)?;
-        Ok(Self { keys, audience: config.audience.clone(), algorithm: config.ticket_algorithm })
+        let (audience, algorithm) = (config.audience.clone(), config.ticket_algorithm);
+        Ok(Self { keys, audience, algorithm, clock: Clock::default() })
+    }
+
+    /// Tells tickets another time.
+    pub fn by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// How many keys there are now.
@@ -127,9 +136,9 @@ pub struct Gate {
 impl Gate {
     /// The gateway's own tickets are signed by what comes of `secret`.
     pub fn new(keyring: Keyring, secret: &[u8; 32]) -> Self {
-        let Keyring { keys, audience, algorithm } = keyring;
+        let Keyring { keys, audience, algorithm, clock } = keyring;
         let keys = Arc::new(keys);
-        let tickets = Tickets::new(keys.clone(), &audience, algorithm, secret);
+        let tickets = Tickets::new(keys.clone(), &audience, algorithm, secret, clock);
         Self { keys, tickets, pages: Veil::of(secret, b"tokencast pages") }
     }
 

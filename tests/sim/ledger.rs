@@ -19,6 +19,8 @@ use tokencast::crypto::{hex, sha256};
 use tokencast::journal::Opened;
 use tokio::time::{Instant, sleep, sleep_until};
 
+/// Signs the gateway's tickets.
+pub(crate) const SECRET: [u8; 32] = [7; 32];
 /// Frames of one piece.
 const PIECE: usize = 7;
 
@@ -99,7 +101,7 @@ impl Ledger {
                 State::Gone(until) => State::Gone(*until),
             },
         });
-        Opened { journal, known: known.collect(), spent: Vec::new(), secret: [7; 32] }
+        Opened { journal, known: known.collect(), spent: Vec::new(), secret: SECRET }
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {

@@ -75,6 +75,8 @@ pub(crate) struct Habits {
     /// A connection of it breaks after up to so many bytes, in so many of eight cases.
     pub(crate) cut_bytes: usize,
     pub(crate) cuts_of_eight: u8,
+    /// It watches by tickets that are good for about so many seconds.
+    pub(crate) ticket_s: Option<u64>,
     pub(crate) seed: u64,
 }
 
@@ -140,6 +142,7 @@ fn habits(rng: &mut Rng) -> Habits {
         pace: if is_slow { slow } else { Pace::QUICK },
         cut_bytes: if rng.bool() { rng.usize(1..300) } else { rng.usize(1..20_000) },
         cuts_of_eight: [0, 0, 2, 5, 7][rng.usize(..5)],
+        ticket_s: (rng.u8(..4) == 0).then(|| rng.u64(1..5)),
         seed: rng.u64(..),
     }
 }

@@ -2,22 +2,31 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::diary::Diary;
+use crate::forge::Key;
+use crate::ledger::SECRET;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::script::{Begin, Habits, View};
 use crate::wire::{Answer, Pace, call};
+use crate::world::BEGAN;
 
 /// Connections of one viewer: more are no progress.
 const CONNECTIONS_MAX: usize = 3000;
+/// How far the clock of whoever makes tickets may be ahead.
+const LEEWAY_S: u64 = 30;
 /// A cursor that no stream gets to.
 const FAR: u64 = 1 << 40;
+
+/// How often anybody was sent away because of a ticket.
+pub(crate) static EXPIRED: AtomicU64 = AtomicU64::new(0);
 
 /// What a viewer has in the end.
 #[derive(Debug, Default)]
@@ -96,7 +105,8 @@ impl Viewer {
         diary: Diary,
     ) -> Self {
         let (begin, late, pace) = (Begin::First, Duration::ZERO, Pace::QUICK);
-        let habits = Habits { view, begin, late, pace, cut_bytes: 0, cuts_of_eight: 0, seed: 0 };
+        let habits =
+            Habits { view, begin, late, pace, cut_bytes: 0, cuts_of_eight: 0, ticket_s: None, seed: 0 };
         Self::new(habits, id.to_owned(), plans, network.clone(), diary)
     }
 
@@ -124,7 +134,11 @@ impl Viewer {
     }
 
     async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
-        let path = format!("/v1/streams/{}{path}", self.id);
+        let mut path = format!("/v1/streams/{}{path}", self.id);
+        if let Some(lasting_s) = self.habits.ticket_s {
+            let and = if path.contains('?') { '&' } else { '?' };
+            path += &format!("{and}ticket={}", ticket(&self.id, self.diary.ms() / 1000 + lasting_s));
+        }
         let mut answer = call(&self.network, self.habits.pace, "GET", &path, headers, "").await?;
         if self.rng.u8(..8) < self.habits.cuts_of_eight {
             answer.cut = Some(self.rng.usize(..=self.habits.cut_bytes));
@@ -145,6 +159,8 @@ impl Viewer {
                 Ok(Over::Ended)
             }
             503 => Ok(Over::Again),
+            // While it waited.
+            401 if self.habits.ticket_s.is_some() => Ok(Over::Again),
             status => panic!("{} at {}: {status}", self.seen.name, self.seen.cursor),
         }
     }
@@ -190,8 +206,7 @@ impl Viewer {
         let is_lines = self.habits.view == View::Lines;
         let accepts = is_lines.then_some(("accept", "application/x-ndjson"));
         let headers: Vec<_> = resumes.into_iter().chain(accepts).collect();
-        let (border, read): (&[u8], fn(&str) -> Option<Said>) =
-            if is_lines { (b"\n", line) } else { (b"\n\n", event) };
+        let border: &[u8] = if is_lines { b"\n" } else { b"\n\n" };
         let mut answer = self.get(&path, &headers).await?;
         if answer.status != 200 {
             return self.refused(answer.status);
@@ -203,9 +218,11 @@ impl Viewer {
         while let Some(chunk) = answer.chunk().await? {
             text.extend(chunk);
             while let Some(block) = block(&mut text, border) {
-                let Some((id, name, data)) = read(&block) else { continue };
+                let said = if is_lines { line(&block) } else { event(&block) };
+                let Some((id, name, data)) = said else { continue };
                 if name == "bye" {
                     self.diary.note(format_args!("is sent away: {}", data["code"]));
+                    EXPIRED.fetch_add(u64::from(data["code"] == "ticket_expired"), Ordering::Relaxed);
                     return Ok(Over::Again);
                 }
                 if !is_open {
@@ -440,6 +457,14 @@ impl Viewer {
         }
         Ok(if has_ended && is_all(self, &state) { Over::Ended } else { Over::Again })
     }
+}
+
+/// A ticket for one stream, which is over at that second of the world, and what the gateway bears beyond it.
+fn ticket(id: &str, until_s: u64) -> String {
+    let exp = BEGAN.as_secs() + until_s - LEEWAY_S;
+    let claims =
+        json!({ "aud": "tokencast", "exp": exp, "tenant": "default", "stream": id, "can": ["watch"] });
+    Key::secret(&SECRET).ticket("gateway-hs256", &claims)
 }
 
 /// The next block of a body that is there up to its border.

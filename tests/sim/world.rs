@@ -9,6 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::json;
 use tokencast::auth::Keyring;
+use tokencast::auth::clock::Clock;
 use tokencast::config::Config;
 use tokencast::gateway::Gateway;
 use tokencast::upstream;
@@ -28,6 +29,8 @@ use crate::provider::{Called, Provider};
 use crate::script::{Fault, Script};
 use crate::starter::Starter;
 
+/// When the world began, for whoever counts from 1970.
+pub(crate) const BEGAN: Duration = Duration::from_secs(1_800_000_000);
 /// How long a provider may take to answer, in the world's gateway.
 pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(4);
 /// A turn while something moves, and when nothing does.
@@ -239,13 +242,15 @@ impl World {
         if self.life.is_some() {
             return;
         }
-        let runtime = runtime();
+        let (runtime, ms) = (runtime(), self.ms());
         let entered = runtime.enter();
         let config = config();
         let client = upstream::client(&config.upstream, |builder| {
             builder.unix_socket(self.socket.clone()).tls_certs_only([])
         });
-        let keyring = Keyring::open(&config.auth, |_| None).unwrap();
+        let (began, here) = (BEGAN + Duration::from_millis(ms), Instant::now());
+        let clock = Clock::new(move || began + here.elapsed());
+        let keyring = Keyring::open(&config.auth, |_| None).unwrap().by(clock);
         let gateway = Gateway::new(&config, |_| None, client, keyring, self.ledger.open());
         runtime.spawn(gateway.hub().clone().expire(CancellationToken::new()));
         drop(entered);

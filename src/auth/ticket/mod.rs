@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 
 use self::claims::Claims;
 use self::issuer::{Algorithm, Issuer};
+use super::clock::Clock;
 use super::grant::{Denied, Grant, Only};
 use super::keys::Keys;
 use super::scope::Scopes;
@@ -36,6 +37,7 @@ pub struct Tickets {
     own: Arc<Issuer>,
     own_hs256: Arc<Issuer>,
     keys: Arc<Keys>,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Tickets {
@@ -51,13 +53,20 @@ pub fn looks_like_one(credential: &str) -> bool {
 
 impl Tickets {
     /// Those of the gateway itself are signed by a key that comes of `secret`; those of the apps in `keys` are believed, too.
-    pub(super) fn new(keys: Arc<Keys>, audience: &str, algorithm: Algorithm, secret: &[u8; 32]) -> Self {
+    pub(super) fn new(
+        keys: Arc<Keys>,
+        audience: &str,
+        algorithm: Algorithm,
+        secret: &[u8; 32],
+        clock: Clock,
+    ) -> Self {
         jwt::install();
         Self {
             signer: Signer::own(algorithm, secret, audience),
             own: Issuer::own(Algorithm::EdDsa, &seed(secret), audience).into(),
             own_hs256: Issuer::own(Algorithm::Hs256, secret, audience).into(),
             keys,
+            clock,
         }
     }
 
@@ -69,7 +78,7 @@ impl Tickets {
         scopes: Scopes,
         lifetime: Duration,
     ) -> (String, SystemTime) {
-        self.signer.sign(tenant, only, scopes, lifetime)
+        self.signer.sign_at(self.clock.now(), tenant, only, scopes, lifetime)
     }
 
     /// What a ticket grants. Which key it was signed by is all that its header is asked, and which algorithm that key has
@@ -88,7 +97,7 @@ impl Tickets {
             Some(KID_OWN_HS256) | None => self.own_hs256.clone(),
             Some(kid) => self.keys.issuer(kid).ok_or(Denied::BadTicket)?,
         };
-        issuer.check(ticket)
+        issuer.check(ticket, self.clock.now())
     }
 }
 
@@ -141,7 +150,17 @@ impl Signer {
         scopes: Scopes,
         lifetime: Duration,
     ) -> (String, SystemTime) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.sign_at(Clock::default().now(), tenant, only, scopes, lifetime)
+    }
+
+    fn sign_at(
+        &self,
+        now: Duration,
+        tenant: &str,
+        only: &Only,
+        scopes: Scopes,
+        lifetime: Duration,
+    ) -> (String, SystemTime) {
         let exp = now.saturating_add(lifetime.min(LIFETIME_MAX)).as_secs();
         let claims = Claims::new(&self.audience, tenant, only, scopes, exp);
         let ticket = jsonwebtoken::encode(&self.header, &claims, &self.key);

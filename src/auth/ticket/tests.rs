@@ -123,7 +123,13 @@ fn variable(name: &str) -> Option<String> {
 fn tickets(apps: serde_json::Value, algorithm: Algorithm, secret: [u8; 32]) -> Tickets {
     let ticket_keys = serde_json::from_value(apps).unwrap();
     let config = crate::auth::Config { ticket_keys, ..crate::auth::Config::default() };
-    Tickets::new(Arc::new(Keys::open(&config, variable).unwrap()), "tokencast", algorithm, &secret)
+    Tickets::new(
+        Arc::new(Keys::open(&config, variable).unwrap()),
+        "tokencast",
+        algorithm,
+        &secret,
+        Clock::default(),
+    )
 }
 
 #[test]
