@@ -154,11 +154,8 @@ async fn a_flood_ends_its_own_connection_and_nobody_elses() {
         within(name, drown(gateway.http, first, flood, reads)).await;
         assert_eq!(Call::get("/v1/streams").send(Protocol::H2, gateway.http).await.status, 200, "{name}");
     }
-    let mut metrics = Call::get("/metrics").send(Protocol::H1, gateway.ops).await;
-    let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
     for reason in ["protocol_error", "too_many_frames"] {
-        let sample = format!("tokencast_refused_total{{listener=\"public\",reason=\"{reason}\"}}");
-        assert!(metrics.contains(&sample), "{sample}");
+        assert!(gateway.refused(reason).await > 0, "{reason}");
     }
     hold.release();
     let events = beside.rest().await;
@@ -280,10 +277,7 @@ async fn a_viewer_that_opens_no_window_is_closed_alone() {
     // What is handed over to its last byte has to be taken, too.
     socket.write_all(&[get(7, "/v1/streams"), window(7, 10)].concat()).await.unwrap();
     while heard(&mut socket).await.is_some() {}
-    let mut metrics = Call::get("/metrics").send(Protocol::H1, gateway.ops).await;
-    let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
-    let sample = "tokencast_refused_total{listener=\"public\",reason=\"stalled\"} 2";
-    assert!(metrics.contains(sample), "{sample}");
+    assert!(gateway.refused("stalled").await >= 2);
 }
 
 /// More streams than are allowed are refused, and the others answered.

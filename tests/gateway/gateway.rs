@@ -109,6 +109,14 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// How often the public listener has refused for this reason, the gateways of other tests included.
+    pub(crate) async fn refused(&self, reason: &str) -> u64 {
+        let mut metrics = Call::get("/metrics").send(Protocol::H1, self.ops).await;
+        let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
+        let sample = format!("tokencast_refused_total{{listener=\"public\",reason=\"{reason}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok()).unwrap_or(0)
+    }
+
     #[expect(clippy::needless_pass_by_value, reason = "it is made for this")]
     pub(crate) fn start(config: Config) -> Self {
         Self::start_with(&config, &[])

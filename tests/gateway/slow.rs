@@ -141,6 +141,7 @@ async fn nothing_is_kept_for_a_viewer_who_takes_nothing_and_stays() {
         }
     })
     .await;
+    assert!(gateway.refused("stalled").await > 0);
     // It was there all the time.
     drop(client);
 }

@@ -14,6 +14,7 @@ use super::{Held, Order};
 use crate::cast::Attached;
 use crate::cast::block::Seq;
 use crate::http::manners::Manners;
+use crate::telemetry::{self, Listener};
 use crate::view::events::Bye;
 use crate::viewer::retry_ms;
 
@@ -120,7 +121,10 @@ impl Seat {
             self.push(pending, round);
         }
         if self.pending.is_some() {
-            self.is_over |= self.due(round.stalled) <= Some(round.now);
+            if !self.is_over && self.due(round.stalled) <= Some(round.now) {
+                telemetry::refused(Listener::Public, "stalled");
+                self.is_over = true;
+            }
         } else if !self.is_over && self.expires.is_some_and(|at| at <= round.now) {
             self.send_away("ticket_expired", 0, round);
         }
