@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::Retention;
 use super::asleep::Asleep;
+use super::expiry::SWEEP;
 use super::order::{Missing, Refused};
-use super::{Durably, Retention, SWEEP};
+use super::start::Durably;
 use crate::cast::Cast;
 use crate::cast::about::{About, Number};
 use crate::cast::account::Stake;
