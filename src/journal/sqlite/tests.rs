@@ -405,6 +405,25 @@ fn a_long_stream_is_sealed_step_by_step() {
     assert_eq!((sealed(&second, 2), rows(&second, "journal")), ((1..=FRAMES).collect(), 0));
 }
 
+/// A disk that is full in the midst of it must not make a stream look damaged.
+#[test]
+fn what_is_sealed_by_half_is_told_whole() {
+    const FRAMES: u64 = 600;
+    let directory = Directory::new();
+    let (mut writer, ..) = writer(&directory);
+    writer.settle(vec![Record::Begin(about(1))]).unwrap();
+    writer.settle((1..=FRAMES).map(|seq| Record::Frame(1, frame(seq, "a"))).collect()).unwrap();
+    writer.settle(vec![Record::End(1, ended(FRAMES))]).unwrap();
+    assert!(writer.tidy());
+    assert!((1..FRAMES).contains(&(sealed(&writer, 1).len() as u64)));
+    writer.database.connection.pragma_update(None, "query_only", true).unwrap();
+    let (asker, mut answer) = oneshot::channel();
+    writer.asked.push_back((1, asker));
+    while writer.tidy() {}
+    let frames = answer.try_recv().unwrap().unwrap().expect("it cannot be sealed");
+    assert_eq!(frames.iter().map(|frame| frame.first).collect::<Vec<_>>(), (1..=FRAMES).collect::<Vec<_>>());
+}
+
 /// A content type that makes the writer panic.
 pub(super) const PLANTED: &str = "application/x-planted-panic";
 

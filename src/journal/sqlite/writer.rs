@@ -13,7 +13,7 @@ use super::debts::Debts;
 use super::group::{Group, write};
 use super::health::Health;
 use super::schema::{BUSY, Database};
-use super::seal;
+use super::seal::{self, Progress};
 use super::unsealed::{FRAMES_AT_ONCE, Place, Row, Step, Unsealed};
 use crate::cast::durable::{Number, Record, StorageError};
 use crate::cast::frame::Frame;
@@ -139,16 +139,29 @@ impl Writer {
             return true;
         }
         let content = match self.unsealed.places.get(&stream) {
-            Some(places) => {
-                let mut found = frames(&self.database.connection, &self.unsealed.rows, &[(stream, places)]);
-                found.pop().expect("one was asked for").map(Some)
-            }
+            Some(places) => self.whole(stream, places).map(Some),
             None => sealed.map(|()| None),
         };
         if let Some((_, done)) = self.asked.pop_front() {
             let _ = done.send(content);
         }
         true
+    }
+
+    /// All of a stream: what is in chunks, and what is not yet.
+    fn whole(&self, stream: Number, places: &[Place]) -> Result<Vec<Frame>, StorageError> {
+        let Self { database, unsealed, .. } = self;
+        let mut whole = Vec::new();
+        let sealed = unsealed.sealed.get(&stream).copied().unwrap_or_default();
+        if sealed != Progress::default() {
+            for mark in seal::marks(&database.connection, stream).map_err(super::recover::fail)? {
+                whole.extend(seal::frames(&database.connection, stream, mark.first)?);
+            }
+        }
+        let mut found = frames(&database.connection, &unsealed.rows, &[(stream, places)]);
+        let rest = found.pop().expect("one was asked for")?;
+        whole.extend(rest.into_iter().filter(|frame| frame.last() > sealed.last));
+        Ok(whole)
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), StorageError> {
