@@ -405,6 +405,21 @@ fn a_long_stream_is_sealed_step_by_step() {
     assert_eq!((sealed(&second, 2), rows(&second, "journal")), ((1..=FRAMES).collect(), 0));
 }
 
+/// As on a full disk, where it is said again from memory.
+#[test]
+fn an_end_that_is_said_twice_is_one() {
+    const FRAMES: u64 = 9;
+    let directory = Directory::new();
+    let (mut writer, ..) = writer(&directory);
+    let text = "x".repeat(50 * 1024);
+    writer.settle(vec![Record::Begin(about(1))]).unwrap();
+    writer.settle((1..=FRAMES).map(|seq| Record::Frame(1, frame(seq, &text))).collect()).unwrap();
+    writer.settle(vec![Record::End(1, ended(FRAMES)), Record::End(1, ended(FRAMES))]).unwrap();
+    writer.settle(vec![Record::End(1, ended(FRAMES))]).unwrap();
+    while writer.tidy() {}
+    assert_eq!(sealed(&writer, 1), (1..=FRAMES).collect::<Vec<_>>());
+}
+
 /// A disk that is full in the midst of it must not make a stream look damaged.
 #[test]
 fn what_is_sealed_by_half_is_told_whole() {

@@ -189,7 +189,12 @@ impl Writer {
             self.unsealed.note(stream, Place { row, offset, len }, group.row.len());
         }
         self.unsealed.keep(row, group.row);
-        self.unsealed.ended.extend(group.ended);
+        // An end that failed and was said again is one end: sealed by halves twice, one half would replace the other.
+        for stream in group.ended {
+            if !self.unsealed.ended.contains(&stream) {
+                self.unsealed.ended.push(stream);
+            }
+        }
         for stream in group.dropped {
             self.unsealed.gone.insert(stream);
             self.unsealed.erase.insert(stream);
