@@ -92,7 +92,9 @@ impl Writer {
                 due += 2 * self.unsealed.frames.saturating_sub(before);
                 while due >= FRAMES_AT_ONCE {
                     let left = self.unsealed.frames;
-                    self.tidy();
+                    if !self.tidy() {
+                        break;
+                    }
                     due -= left.saturating_sub(self.unsealed.frames).clamp(1, due);
                 }
             } else if commits.is_multiple_of(TIDY_EVERY) {
@@ -232,9 +234,10 @@ impl Writer {
             return self.seal(&self.unsealed.ended_step()).is_ok();
         }
         if self.unsealed.is_large() {
-            let step = self.unsealed.pinning_step();
-            if !step.is_empty() {
-                return self.seal(&step).is_ok();
+            let (step, before) = (self.unsealed.pinning_step(), self.unsealed.frames);
+            // What cannot be read stays, and would be tried for ever.
+            if self.seal(&step).is_ok() && self.unsealed.frames < before {
+                return true;
             }
         }
         if self.database.has_spare_pages() {
