@@ -224,6 +224,11 @@ impl Pages {
     async fn has_room(&self) -> Result<(), Unread> {
         let until = Instant::now() + ROOM_WITHIN;
         while self.budget.is_exhausted() {
+            // They have grown since they were loaded, by what was rendered of them.
+            self.lock().recent.clear();
+            if !self.budget.is_exhausted() {
+                break;
+            }
             if Instant::now() >= until {
                 return Err(Unread::Full);
             }

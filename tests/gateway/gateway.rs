@@ -211,7 +211,7 @@ impl Gateway {
     pub(crate) async fn end(&self, transport: Transport, id: &str) -> Value {
         let events = self.watch(transport, id, "").await.rest().await;
         let last = events.last().expect("an end").clone();
-        assert_eq!(last.name, "end");
+        assert_eq!(last.name, "end", "{}", last.data);
         last.data
     }
 }

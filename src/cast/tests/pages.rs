@@ -90,7 +90,11 @@ fn pieces() -> Vec<Vec<Frame>> {
 
 /// The same stream, in memory and in the journal.
 fn both(budget: &Arc<Budget>) -> (Cast, Cast, Arc<Shelf>) {
-    let journal = Arc::new(Shelf { pieces: pieces(), ..Shelf::default() });
+    both_of(pieces(), budget)
+}
+
+fn both_of(pieces: Vec<Vec<Frame>>, budget: &Arc<Budget>) -> (Cast, Cast, Arc<Shelf>) {
+    let journal = Arc::new(Shelf { pieces, ..Shelf::default() });
     let (whole, mut producer) = cast();
     for frame in journal.pieces.concat() {
         now(producer.append(frame)).unwrap();
@@ -199,6 +203,20 @@ async fn what_is_gone_or_does_not_fit_is_said() {
     paged.erase();
     let gone = now(paged.read_on(View::Raw.source(), 0, 1, &mut Page::default()));
     assert!(matches!(gone, Ok(Read::Gone)), "{gone:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_those_who_may_come_makes_room_for_those_who_are_there() {
+    let long = "x".repeat(5000);
+    let pieces = || (1..=3).map(|seq| vec![frame(seq, &[&long])]).collect::<Vec<_>>();
+    let ample = Budget::new(1 << 30);
+    let (whole, paged, _journal) = both_of(pieces(), &ample);
+    let mut page = Page::default();
+    paged.read_on(View::Events.source(), 0, 1, &mut page).await.unwrap();
+    // The first piece can be loaded, and has used up everything once it is rendered.
+    let scarce = Budget::new(ample.held() / 8 * 7);
+    let (_, paged, _journal) = both_of(pieces(), &scarce);
+    assert_eq!(said(&paged, View::Events, 0, 1).await, said(&whole, View::Events, 0, 1).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,8 +37,11 @@ const NUMBER_END: u32 = 1 << 31;
 const HELLO_WITHIN: Duration = Duration::from_secs(3);
 /// How long a client may take to close a session in which everything was said.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long the last words may take.
+/// How long the last words may take to be said, and to arrive at a client that is far away or has stood still.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+const ARRIVES_WITHIN: Duration = Duration::from_secs(3);
+/// How long a client that has heard them may take to close by itself.
+const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 const HELLO_FIRST: &str = "say hello first, within 3 s";
 
 /// What all sessions of an endpoint share.
@@ -272,13 +275,11 @@ impl Session {
 
     /// Closes the session once its last words have arrived, or cannot.
     async fn close(mut self, code: Code) {
-        if let Some(answers) = self.answers.take() {
-            let said = timeout(LAST_WORDS_WITHIN, async {
-                answers.finish().await;
-                // A page that is told so closes by itself, and sees no error then.
-                self.connection.closed().await;
-            });
-            let _ = said.await;
+        if let Some(answers) = self.answers.take()
+            && timeout(ARRIVES_WITHIN, answers.finish()).await.is_ok()
+        {
+            // A page that is told so closes by itself, and sees no error then.
+            let _ = timeout(CLOSES_WITHIN, self.connection.closed()).await;
         }
         self.connection.close(code.wire(), b"");
     }
