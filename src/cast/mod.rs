@@ -6,6 +6,7 @@
 
 pub mod about;
 pub mod account;
+mod audience;
 pub mod block;
 pub mod coalesce;
 pub mod durable;
@@ -21,9 +22,11 @@ pub mod log;
 pub mod memory;
 pub mod pages;
 mod producer;
+mod reading;
 mod reel;
 pub mod thread;
 mod watch;
+mod woken;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -32,19 +35,19 @@ use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
 use self::about::About;
-use self::account::{Reached, Spent, Stake};
+use self::account::{Spent, Stake};
+pub use self::audience::Attached;
 use self::block::Seq;
-use self::durable::{Content, Durable, Ended, Record, StorageError};
+use self::durable::{Durable, Ended, Record};
 use self::end::{End, Why};
-use self::fold::Fold;
 use self::head::Head;
-use self::hub::asleep::Asleep;
 use self::id::Id;
-use self::log::{Log, Read, Source};
-use self::memory::{Budget, Share};
-use self::pages::{Page, Pages, Unread};
+use self::log::Log;
+use self::memory::Share;
+use self::pages::Pages;
 pub use self::producer::{AppendError, Producer};
-pub use self::watch::{Attached, Tail, Watch};
+pub use self::reading::Now;
+pub use self::watch::{Tail, Watch};
 use crate::telemetry;
 
 /// A handle to one cast; clones are the same cast.
@@ -111,16 +114,6 @@ struct Ending {
     expires: Instant,
 }
 
-/// A cast as it is at one moment.
-#[derive(Debug)]
-pub struct Now<'a> {
-    pub log: &'a Log,
-    /// What was said so far.
-    pub fold: &'a Fold,
-    /// From the `POST` to the first token.
-    pub first_token_ms: Option<f64>,
-}
-
 impl Cast {
     /// A new cast and the one value that can fill it.
     pub fn new(
@@ -135,61 +128,6 @@ impl Cast {
         let cast = Self(Arc::new(Shared { cancel_after, ..shared }));
         cast.settle(&mut cast.lock());
         (cast.clone(), Producer::new(cast))
-    }
-
-    /// A cast that has ended, and whose log is in the journal.
-    fn woken(
-        asleep: &Asleep,
-        content: Content,
-        budget: &Arc<Budget>,
-        journal: Arc<dyn Durable>,
-    ) -> Result<Self, StorageError> {
-        let (about, ended) = (&asleep.about, &asleep.ended);
-        let blocks = ended.end.blocks;
-        let (log, pages) = match content {
-            Content::Pieces(mut marks) => {
-                // Behind the end there may be frames whose commit came too late to be shown.
-                marks.retain(|mark| mark.first <= blocks);
-                let Some(last) = marks
-                    .last_mut()
-                    .map(|mark| {
-                        mark.last = mark.last.min(blocks);
-                        mark.last
-                    })
-                    .or((blocks == 0).then_some(0))
-                else {
-                    return Err(damaged(about));
-                };
-                if last != blocks || marks.windows(2).any(|pair| pair[0].last + 1 != pair[1].first) {
-                    return Err(damaged(about));
-                }
-                let pages = Pages::new(about, marks, journal.clone(), budget.clone());
-                (Log::elsewhere(ended), Some(pages))
-            }
-            Content::Whole(mut frames) => {
-                frames.retain(|frame| frame.last() <= blocks);
-                let mut log = Log::of(frames);
-                if log.hash() != ended.end.hash {
-                    return Err(damaged(about));
-                }
-                log.finish(Arc::new(ended.end.clone()));
-                (log, None)
-            }
-        };
-        let end = log.end().expect("it has ended").clone();
-        let mut share = budget.share();
-        share.finish();
-        let cast = Self(Arc::new(Shared {
-            ending: Ending { end, expires: asleep.expires }.into(),
-            content_type: asleep.content_type.clone().map_or_else(OnceLock::new, OnceLock::from),
-            pages,
-            ..Shared::new(about.clone(), log, asleep.stake.clone(), share, journal)
-        }));
-        let mut kept = cast.lock();
-        kept.first_token_ms = ended.first_token_ms;
-        cast.settle(&mut kept);
-        drop(kept);
-        Ok(cast)
     }
 
     pub fn about(&self) -> &Arc<About> {
@@ -238,51 +176,6 @@ impl Cast {
         }
     }
 
-    /// What lies behind the cursor. A log in the journal is read piece by piece; `page` is the one that is read now.
-    pub async fn read_on(
-        &self,
-        source: Source,
-        after: Seq,
-        bytes_max: usize,
-        page: &mut Page,
-    ) -> Result<Read, Unread> {
-        let Some(pages) = self.pages() else { return Ok(self.read(source, after, bytes_max)) };
-        if after < self.tail() {
-            return pages.read(source, after, bytes_max, page).await;
-        }
-        if let Source::Rendered(rendering) = source
-            && rendering.has_thread()
-        {
-            let thread = pages.thread(rendering, self.tail()).await?;
-            self.lock().log.take_up(rendering, thread);
-        }
-        Ok(self.read(source, after, bytes_max))
-    }
-
-    /// The journal's pieces, unless their content was erased.
-    fn pages(&self) -> Option<&Pages> {
-        self.0.pages.as_ref().filter(|_| !self.lock().log.is_erased())
-    }
-
-    /// What lies behind the cursor in a log that is in memory, or at the end.
-    pub fn read(&self, source: Source, after: Seq, bytes_max: usize) -> Read {
-        loop {
-            let mut kept = self.lock();
-            let is_ready = kept.log.prepare(source, after, bytes_max);
-            let read = is_ready.then(|| kept.log.read(source, after, bytes_max));
-            self.settle(&mut kept);
-            drop(kept);
-            if matches!(read, Some(Read::Broken)) {
-                self.stop(Why::Internal);
-            }
-            if let Some(read) = read {
-                return read;
-            }
-            // Who waits for the log gets it now: the lock alone would be ours again before they are awake.
-            std::thread::yield_now();
-        }
-    }
-
     /// Something to wait on until there is more to read.
     pub fn watch(&self) -> Watch {
         Watch(self.0.tail.subscribe())
@@ -303,85 +196,13 @@ impl Cast {
         self.0.ending.get().map_or("running", |ending| ending.end.why.reason())
     }
 
-    /// Looks at everything at once, wherever it is. The log stands still meanwhile: be quick.
-    pub async fn look<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> Result<T, Unread> {
-        let Some(pages) = self.pages() else { return Ok(self.inspect(look)) };
-        let fold = pages.fold().await?;
-        let kept = self.lock();
-        Ok(look(Now { log: &kept.log, fold: &fold, first_token_ms: kept.first_token_ms }))
-    }
-
-    /// Looks at a log that is in memory.
-    fn inspect<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> T {
-        let kept = self.lock();
-        look(Now { log: &kept.log, fold: kept.log.fold(), first_token_ms: kept.first_token_ms })
-    }
-
-    /// All bytes so far.
-    pub fn bytes(&self) -> u64 {
-        self.lock().log.bytes()
-    }
-
-    /// The cursor before the block that holds a byte, and how far inside of it the byte lies; `None` beyond the tail.
-    pub async fn at_offset(&self, offset: u64) -> Result<Option<(Seq, usize)>, Unread> {
-        match self.pages().filter(|_| offset < self.bytes()) {
-            Some(pages) => pages.at_offset(offset).await.map(Some),
-            None => Ok(self.lock().log.at_offset(offset)),
-        }
-    }
-
-    /// How many bytes lie before the block behind the cursor.
-    pub async fn offset(&self, after: Seq) -> Result<u64, Unread> {
-        match self.pages().filter(|_| after < self.tail()) {
-            Some(pages) => pages.offset(after).await,
-            None => Ok(self.lock().log.offset(after)),
-        }
-    }
-
     /// Whether both are handles to one cast.
     fn is(&self, other: &Cast) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub fn viewers(&self) -> usize {
-        *self.0.viewers.borrow()
-    }
-
-    /// Counts one viewer for as long as the guard lives, if there is a place for one.
-    pub fn try_attach(&self) -> Result<Attached, Reached> {
-        let mut place = Ok(());
-        self.0.viewers.send_if_modified(|viewers| {
-            place = self.0.stake.try_view(*viewers);
-            *viewers += usize::from(place.is_ok());
-            place.is_ok()
-        });
-        place.inspect_err(telemetry::limit_reached)?;
-        Ok(Attached(self.clone()))
-    }
-
-    /// The same for whoever has a place already, by having started the stream.
-    pub fn attach(&self) -> Attached {
-        self.0.stake.view();
-        self.0.viewers.send_modify(|viewers| *viewers += 1);
-        Attached(self.clone())
-    }
-
     pub(in crate::cast) fn stake(&self) -> &Arc<Stake> {
         &self.0.stake
-    }
-
-    /// Returns once nobody has been watching for `after`.
-    pub async fn abandoned(&self, after: Duration) {
-        let mut viewers = self.0.viewers.subscribe();
-        loop {
-            let idle = *viewers.borrow_and_update() == 0;
-            tokio::select! {
-                biased;
-                // Whoever came before this task was run came in time.
-                changed = viewers.changed() => changed.expect("the cast holds the sender"),
-                () = tokio::time::sleep(after), if idle => return,
-            }
-        }
     }
 
     /// Asks the producer to end the cast. The first cause counts; after the end it means nothing.
@@ -447,10 +268,6 @@ impl Cast {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-fn damaged(about: &About) -> StorageError {
-    StorageError(format!("the stored content of stream {} is damaged", about.id))
 }
 
 #[cfg(test)]

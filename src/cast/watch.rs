@@ -1,8 +1,7 @@
-//! What a cast gives to those who read it: something to wait on, and a place among the viewers.
+//! What those who read a cast wait on.
 
 use tokio::sync::watch;
 
-use super::Cast;
 use super::block::Seq;
 
 /// How far a log reaches.
@@ -50,25 +49,5 @@ impl Watch {
         if self.0.wait_for(|tail| tail.closed).await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-/// One viewer that counts.
-#[derive(Debug)]
-pub struct Attached(pub(super) Cast);
-
-impl std::ops::Deref for Attached {
-    type Target = Cast;
-
-    fn deref(&self) -> &Cast {
-        &self.0
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        self.0.0.stake.leave();
-        #[cfg(not(planted_bug = "viewer_counted_for_ever"))]
-        self.0.0.viewers.send_modify(|viewers| *viewers -= 1);
     }
 }

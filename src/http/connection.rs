@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,9 +19,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
-use tracing::debug;
 
-use super::error::{self, Error};
+use super::ended::Ended;
+use super::error;
+use super::executor::{Executor, Unwatched};
 use super::heads::Heads;
 use super::lane::{Lane, Left, Order, Slot, write_headers};
 use super::pulse::{Answer, Late, Patience, Pulse};
@@ -31,9 +31,8 @@ use super::taking::{Taken, Taking};
 use super::tls::Tls;
 use super::wire::Wire;
 use super::{last_words, tls};
-use crate::seldom::Seldom;
 use crate::tasks::Tasks;
-use crate::telemetry::{self, Listener};
+use crate::telemetry;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -49,7 +48,7 @@ const H2_HEAD_MARGIN: u32 = 4;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a connection has ended that did not end by itself.
-type Closed = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Closed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection that has left hyper.
 struct Leaving<S> {
@@ -319,62 +318,6 @@ impl Talk<'_> {
 /// What hyper wants at least.
 const H1_BUFFER_BYTES_MIN: usize = 8192;
 
-/// How a connection came to its end.
-enum Ended {
-    Done(hyper::Result<()>),
-    Late(Late),
-}
-
-impl Ended {
-    /// What there is to say about it, where nothing was asked that could be answered.
-    fn refusal(&self, heads: &Heads) -> Option<Error> {
-        match self {
-            Self::Late(Late::Head) => Some(error::head_timeout()),
-            Self::Done(Err(error)) if error.is_parse_too_large() && heads.is_in_first_line() => {
-                Some(error::uri_too_long())
-            }
-            Self::Done(Err(error)) if error.is_parse_too_large() => Some(error::head_too_large()),
-            Self::Done(Err(error)) if error.is_parse() => Some(error::malformed_request()),
-            _ => None,
-        }
-    }
-
-    /// Counts what we would not bear.
-    fn told(self, site: &Site) -> Result<(), Closed> {
-        match self {
-            Self::Late(Late::First) => telemetry::refused(site.listener, "first_byte_timeout"),
-            Self::Late(Late::Idle) => debug!("closing an idle connection"),
-            Self::Late(Late::Head) | Self::Done(Ok(())) => {}
-            Self::Done(Err(error)) => {
-                match cause(&error) {
-                    Some(io) if io.kind() == io::ErrorKind::TimedOut => {
-                        telemetry::refused(site.listener, "stalled");
-                    }
-                    Some(io) if io.kind() == io::ErrorKind::QuotaExceeded => {
-                        telemetry::refused(site.listener, error::too_many_frames().code);
-                    }
-                    Some(_) => {}
-                    None if error.is_timeout() => telemetry::refused(site.listener, "ping_timeout"),
-                    None if is_protocol(&error) => telemetry::refused(site.listener, "protocol_error"),
-                    None => {}
-                }
-                return Err(error.into());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What the socket said, if it is that.
-fn cause(error: &hyper::Error) -> Option<&io::Error> {
-    std::error::Error::source(error)?.downcast_ref()
-}
-
-/// Whether HTTP/2 was broken, or abused.
-fn is_protocol(error: &hyper::Error) -> bool {
-    !error.is_user() && !error.is_closed() && !error.is_canceled() && !error.is_incomplete_message()
-}
-
 /// A request without a body, as it stands on the wire.
 fn wire_head(request: &Request<Incoming>) -> Vec<u8> {
     let mut out = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
@@ -386,60 +329,4 @@ fn wire_head(request: &Request<Incoming>) -> Vec<u8> {
 /// Whether a request says everything in its head, and can be answered until the connection ends.
 fn is_plain(request: &Request<Incoming>) -> bool {
     request.method() == Method::GET && request.version() == Version::HTTP_11 && request.body().is_end_stream()
-}
-
-/// The request that has just come, between hyper's asking for its answer and running it.
-#[derive(Debug, Clone, Default)]
-struct Unwatched(Arc<Mutex<Option<Taking>>>);
-
-impl Unwatched {
-    fn put(&self, taking: Taking) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(taking);
-    }
-
-    fn take(&self) -> Option<Taking> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// Runs the answers of an HTTP/2 connection where all tasks run, and gives up those that nobody takes.
-#[derive(Debug, Clone)]
-struct Executor {
-    tasks: Tasks,
-    listener: Listener,
-    patience: Duration,
-    unwatched: Unwatched,
-    /// Cancelled when an answer is not taken that can no longer be taken back by itself.
-    untaken: CancellationToken,
-}
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, answer: F) {
-        let Some(taking) = self.unwatched.take() else {
-            self.tasks.spawn(answer);
-            return;
-        };
-        let Self { listener, patience, untaken, .. } = self.clone();
-        self.tasks.spawn(async move {
-            let mut stalled = Seldom::new(taking.clone().stalled(patience));
-            tokio::select! {
-                biased;
-                _ = answer => {}
-                // Dropped, it resets its stream.
-                () = &mut stalled => return telemetry::refused(listener, "stalled"),
-            }
-            // The last of it is with hyper.
-            tokio::select! {
-                () = taking.out() => {}
-                () = stalled => {
-                    telemetry::refused(listener, "stalled");
-                    untaken.cancel();
-                }
-            }
-        });
-    }
 }

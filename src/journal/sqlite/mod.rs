@@ -19,6 +19,7 @@ mod seal;
 mod spent;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod unsealed;
 mod writer;
 
