@@ -51,6 +51,7 @@ pub(crate) mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+mod heavy;
 pub mod http;
 pub mod journal;
 pub mod logging;

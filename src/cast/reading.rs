@@ -6,6 +6,7 @@ use super::end::Why;
 use super::fold::Fold;
 use super::log::{Log, Read, Source};
 use super::pages::{Page, Pages, Unread};
+use crate::heavy;
 
 /// A cast as it is at one moment.
 #[derive(Debug)]
@@ -63,12 +64,20 @@ impl Cast {
         }
     }
 
-    /// Looks at everything at once, wherever it is. The log stands still meanwhile: be quick.
+    /// Looks at everything at once, wherever it is. A log in memory stands still meanwhile; where there is much in it,
+    /// for as long as it takes to copy what was said.
     pub async fn look<T>(&self, look: impl FnOnce(Now<'_>) -> T) -> Result<T, Unread> {
-        let Some(pages) = self.pages() else { return Ok(self.inspect(look)) };
-        let fold = pages.fold().await?;
-        let kept = self.lock();
-        Ok(look(Now { log: &kept.log, fold: &fold, first_token_ms: kept.first_token_ms }))
+        let turn = heavy::turn(self.bytes()).await;
+        let fold = match self.pages() {
+            Some(pages) => Some(pages.fold().await?),
+            None if turn.is_much() => None,
+            None => return Ok(self.inspect(look)),
+        };
+        let (log, fold, first_token_ms) = {
+            let kept = self.lock();
+            (kept.log.outline(), fold.unwrap_or_else(|| kept.log.fold().clone()), kept.first_token_ms)
+        };
+        Ok(turn.take(|| look(Now { log: &log, fold: &fold, first_token_ms })))
     }
 
     /// Looks at a log that is in memory.

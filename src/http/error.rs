@@ -65,6 +65,14 @@ pub(super) fn overloaded() -> Error {
     )
 }
 
+pub(super) fn much_waits() -> Error {
+    Error::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "too many large answers wait for their callers: try again, or read the stream from /events",
+    )
+}
+
 pub(super) fn too_many_connections() -> Error {
     let message = "this address has as many connections as it may (addresses.connections_max): close some";
     let refusal = Error::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message);

@@ -28,6 +28,7 @@ use crate::cast::Cast;
 use crate::cast::hub::order::{Ask, CREDENTIALS, Order, Started};
 use crate::cast::id::Id;
 use crate::crypto::fingerprint;
+use crate::heavy;
 
 /// Time that a ticket has beyond the life of its stream, for clocks and for slow starts.
 const TICKET_MARGIN: Duration = Duration::from_secs(60);
@@ -92,8 +93,11 @@ pub(super) async fn start(
     let key = idempotency_key(&headers)?;
     is_json(&headers)?;
     let body = read(&app, &headers, body).await?;
-    depth::check(&body)?;
-    let order = order(&app, &grant, &headers, key, parse(&body)?)?;
+    let order = heavy::run(body.len(), || {
+        depth::check(&body)?;
+        order(&app, &grant, &headers, key, parse(&body)?)
+    });
+    let order = order.await?;
     let Started { cast, replayed } = app.hub.start(order).await?;
     if !replayed {
         app.chats.note(&cast);

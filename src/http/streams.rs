@@ -3,19 +3,22 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::App;
-use super::error::Error;
+use super::error::{self, Error};
 use super::gate::Granted;
 use super::params::{Name, Params, invalid};
 use crate::cast::end::Why;
 use crate::cast::facts::{Facts, Whole};
+use crate::heavy;
 
 const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
@@ -35,8 +38,14 @@ pub(super) async fn show(
 ) -> Result<Response, Error> {
     grant.read()?;
     let cast = app.find(&grant, &id).await?;
+    let room = heavy::room(cast.bytes()).await.ok_or_else(error::much_waits)?;
     let whole = cast.look(|now| Json(Whole::of(Facts::of(&cast, &now), now.log, now.fold)).into_response());
-    Ok(whole.await?)
+    // The room is taken until the body is gone.
+    let hold = move |frame| {
+        let _ = &room;
+        frame
+    };
+    Ok(whole.await?.map(|body| Body::new(body.map_frame(hold))))
 }
 
 /// `GET /v1/streams?status=&limit=&page=`, newest first

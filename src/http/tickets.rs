@@ -21,6 +21,7 @@ use super::intake;
 use crate::auth::scope::{Scope, Scopes};
 use crate::auth::{Grant, Only};
 use crate::cast::id::Id;
+use crate::heavy;
 
 /// Beyond that no stream lives, whatever its ttl.
 const TTL_S_MAX: u64 = 7 * 86_400;
@@ -57,12 +58,14 @@ pub(super) async fn issue(
     intake::is_json(&headers)?;
     let body = intake::read(&app, &headers, body).await?;
     depth::check(&body)?;
-    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {
-        let text = error.to_string();
-        let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
-        let what = r#"write {"stream":"ID","can":["watch"],"ttl_s":600}; `can` and `ttl_s` may be left out"#;
-        bad(format!("{text}: {what}"))
-    })?;
+    let wanted =
+        heavy::run(body.len(), || serde_json::from_slice::<Wanted>(&body)).await.map_err(|error| {
+            let text = error.to_string();
+            let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
+            let what =
+                r#"write {"stream":"ID","can":["watch"],"ttl_s":600}; `can` and `ttl_s` may be left out"#;
+            bad(format!("{text}: {what}"))
+        })?;
     if wanted.ttl_s.is_some_and(|ttl| !(1..=TTL_S_MAX).contains(&ttl)) {
         return Err(bad(format!("ttl_s: write seconds from 1 to {TTL_S_MAX}")));
     }

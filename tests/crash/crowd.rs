@@ -131,6 +131,41 @@ impl Witness {
     }
 }
 
+/// How long a healthy viewer may hear nothing: nearly always, and once, where a disk may take its time; on a machine
+/// where it waits anyway, so many times that.
+const NEARLY_ALWAYS: Duration = Duration::from_millis(100);
+const ONCE: Duration = Duration::from_secs(2);
+const TIMES_ANYWAY: u32 = 3;
+/// How long it is looked what it waits anyway.
+const BEFORE: Duration = Duration::from_secs(2);
+
+/// What a healthy viewer waits anyway.
+#[derive(Debug)]
+pub(crate) struct Calm {
+    p99: Duration,
+    most: Duration,
+}
+
+impl Witness {
+    /// Looks how it is while nothing else goes on.
+    pub(crate) async fn calm(&mut self) -> Calm {
+        self.gaps();
+        tokio::time::sleep(BEFORE).await;
+        let (_, p99, most) = percentiles(self.gaps());
+        Calm { p99, most }
+    }
+
+    /// It was hardly held up since it was asked last.
+    pub(crate) fn went_on(&mut self, calm: &Calm, beside: &str) {
+        let (p50, p99, most) = percentiles(self.gaps());
+        println!(
+            "{beside}: a healthy viewer hears every {p50:?}, p99 {p99:?}, at most {most:?}; before {calm:?}"
+        );
+        assert!(p99 < NEARLY_ALWAYS.max(calm.p99 * TIMES_ANYWAY), "{beside}: p99 {p99:?}");
+        assert!(most < ONCE.max(calm.most * TIMES_ANYWAY), "{beside}: nothing for {most:?}");
+    }
+}
+
 /// Brings so many who ask and then never read; the kernel keeps so few bytes for each. As fast as it goes, and on no
 /// runtime, so that nobody else's time is taken but the gateway's.
 pub(crate) fn silent(count: usize, id: &str, addr: SocketAddr, receive_bytes: usize) -> Vec<Socket> {

@@ -30,6 +30,7 @@ mod export;
 mod faults;
 mod flood;
 mod hangup;
+mod heavy;
 mod herd;
 mod kill;
 mod late;

@@ -13,7 +13,7 @@ use crate::cast::durable::{Record, StorageError};
 use crate::cast::end::Why;
 use crate::cast::id::Id;
 use crate::cast::{Cast, Producer};
-use crate::telemetry;
+use crate::{heavy, telemetry};
 
 /// Whether the beginning of a cast was stored; `None` while that is open.
 pub(super) type Durably = Option<Result<(), StorageError>>;
@@ -26,7 +26,7 @@ impl Hub {
             return Err(Refused::Draining);
         }
         let Order { tenant, ask, fingerprint, id, key, metadata, ttl, cancel_after, is_watched } = order;
-        let admitted = self.0.origin.admit(ask);
+        let admitted = heavy::run(ask.request.get().len(), || self.0.origin.admit(ask)).await;
         let asked = admitted.as_ref().map_or(0, |launch| launch.tokens());
         let account = self.account(&tenant);
         if !self.0.budget.has_room() {

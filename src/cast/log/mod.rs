@@ -186,6 +186,19 @@ impl Log {
         Self { count: ended.frames, tail: end.blocks, bytes: end.bytes, end: Some(end), ..Self::default() }
     }
 
+    /// What is to be known of this log without its content.
+    pub fn outline(&self) -> Self {
+        Self {
+            count: self.count,
+            tail: self.tail,
+            bytes: self.bytes,
+            hash: self.hash.clone(),
+            end: self.end.clone(),
+            erased: self.erased,
+            ..Self::default()
+        }
+    }
+
     /// The same log, which knows of which stream it is.
     pub(crate) fn named(self, stream: &Id) -> Self {
         Self { stream: Some(stream.clone()), ..self }

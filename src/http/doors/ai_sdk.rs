@@ -24,6 +24,7 @@ use crate::cast::hub::order::{Ask, Order, Started};
 use crate::cast::id::Id;
 use crate::crypto::fingerprint;
 use crate::dialect::splice::top_level;
+use crate::heavy;
 use crate::http::chat::Noted;
 use crate::http::error::Error;
 use crate::http::gate::Granted;
@@ -112,7 +113,7 @@ pub(super) async fn start(
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
-    if !is_ours(&body) {
+    if !heavy::run(body.len(), || is_ours(&body)).await {
         return ollama(app, uri, Ok(Granted(grant)), headers, link, Body::from(body)).await;
     }
     chat(&app, &grant, &headers, body, link).await.unwrap_or_else(IntoResponse::into_response)
@@ -134,12 +135,15 @@ async fn chat(
     body: Bytes,
     link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
-    depth::check(&body)?;
     grant.start()?;
     let key = intake::idempotency_key(headers)?;
     let invalid = |what: String| Error::bad_request("invalid_field", what);
-    let Chat { id: chat, messages, model } = serde_json::from_slice(&body)
-        .map_err(|error| invalid(format!("this is no chat of the AI SDK: {error}")))?;
+    let read = heavy::run(body.len(), || {
+        depth::check(&body)?;
+        serde_json::from_slice(&body)
+            .map_err(|error| invalid(format!("this is no chat of the AI SDK: {error}")))
+    });
+    let Chat { id: chat, messages, model } = read.await?;
     let config = &app.ai_sdk;
     let named = model.filter(|model| config.model.as_ref() != Some(model));
     if named.is_some() && !config.model_from_body {

@@ -13,6 +13,7 @@ use super::{Door, again, answer, fault, proxy};
 use crate::cast::hub::order::{Ask, Order, Started};
 use crate::crypto::fingerprint;
 use crate::dialect::splice::top_level_string;
+use crate::heavy;
 use crate::http::App;
 use crate::http::depth;
 use crate::http::error::Error;
@@ -59,9 +60,14 @@ async fn call(
     grant.start()?;
     let key = intake::idempotency_key(headers)?;
     let body = intake::read(app, headers, body).await?;
-    let request = parse(&body)?;
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    if !door.is_streaming(path, query, request.get()) {
+    let parsed = heavy::run(body.len(), || {
+        let request = parse(&body)?;
+        let is_streaming = door.is_streaming(path, query, request.get());
+        Ok::<_, Error>((request, is_streaming))
+    });
+    let (request, is_streaming) = parsed.await?;
+    if !is_streaming {
         let model = top_level_string(request.get(), "model").or_else(|| model_in(path));
         return proxy::hand_on(app, &grant, door, Method::POST, uri, headers, model, body, false).await;
     }
