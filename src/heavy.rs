@@ -20,16 +20,20 @@ static TURNS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new((available_parallelism().map_or(1, usize::from) / 2).max(1)));
 static WAITING: Semaphore = Semaphore::const_new(WAITING_KIB as usize);
 
+pub(crate) fn is_much(bytes: u64) -> bool {
+    bytes >= MUCH_BYTES
+}
+
 /// Leave to do something of some size, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Turn(Option<SemaphorePermit<'static>>);
 
 /// Waits until something that has to do with so many bytes can be done.
 pub(crate) async fn turn(bytes: u64) -> Turn {
-    match bytes < MUCH_BYTES {
-        true => Turn(None),
-        false => Turn(Some(TURNS.acquire().await.expect("it is never closed"))),
-    }
+    Turn(match is_much(bytes) {
+        true => Some(TURNS.acquire().await.expect("it is never closed")),
+        false => None,
+    })
 }
 
 impl Turn {
@@ -57,7 +61,7 @@ pub(crate) struct Room(
 
 /// Waits for it, but not for ever.
 pub(crate) async fn room(bytes: u64) -> Option<Room> {
-    if bytes < MUCH_BYTES {
+    if !is_much(bytes) {
         return Some(Room(None));
     }
     let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).min(WAITING_KIB);

@@ -2,10 +2,10 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use super::App;
 use super::error::{self, Error};
 use super::gate::Granted;
 use super::params::{Name, Params, invalid};
+use super::serve::Link;
 use crate::cast::end::Why;
 use crate::cast::facts::{Facts, Whole};
 use crate::heavy;
@@ -35,9 +36,16 @@ pub(super) async fn show(
     State(app): State<App>,
     Granted(grant): Granted,
     Name(id): Name,
+    link: Option<Extension<Link>>,
 ) -> Result<Response, Error> {
     grant.read()?;
     let cast = app.find(&grant, &id).await?;
+    if let Some(Extension(link)) = &link
+        && heavy::is_much(cast.bytes())
+    {
+        // It may have to wait for others, and nothing is done for who hangs up meanwhile.
+        link.answering.set(false);
+    }
     let room = heavy::room(cast.bytes()).await.ok_or_else(error::much_waits)?;
     let whole = cast.look(|now| Json(Whole::of(Facts::of(&cast, &now), now.log, now.fold)).into_response());
     // The room is taken until the body is gone.

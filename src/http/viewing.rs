@@ -30,6 +30,7 @@ use crate::cast::log::Read;
 use crate::cast::pages::Page;
 use crate::cast::{Attached, Cast, Now};
 use crate::edge::cursor::{Begin, Cursor};
+use crate::heavy;
 use crate::telemetry::{self, Resume};
 use crate::view::View;
 use crate::view::events::{Bye, Open, Snapshot};
@@ -54,11 +55,14 @@ pub(super) async fn events(
     }
     let cast = found?;
     let begin = cursor.locate(&cast)?;
-    if long_poll::is_wanted(&headers) {
-        if let Some(Extension(link)) = &link {
-            // Nothing is said to it for long, and who hangs up is no viewer.
-            link.answering.set(false);
-        }
+    let is_poll = long_poll::is_wanted(&headers);
+    if (is_poll || snapshot && heavy::is_much(cast.bytes()))
+        && let Some(Extension(link)) = &link
+    {
+        // Nothing may be said to it for long, and who hangs up is no viewer.
+        link.answering.set(false);
+    }
+    if is_poll {
         return long_poll::answer(&app, grant, cast.try_attach()?, begin, snapshot, &params).await;
     }
     let after = match begin {
