@@ -97,6 +97,13 @@ impl Mark {
     pub fn holds(&self, after: Seq) -> bool {
         (self.first..=self.last).contains(&(after + 1))
     }
+
+    /// Whether each goes on where the one before it ends, from the first block to the last.
+    pub fn are_whole(marks: &[Self], blocks: Seq) -> bool {
+        let begins = marks.iter().map(|mark| mark.first).chain([blocks.saturating_add(1)]);
+        let ends = marks.iter().map(|mark| mark.last.saturating_add(1));
+        begins.eq(std::iter::once(1).chain(ends))
+    }
 }
 
 /// A place where records outlive their cast.

@@ -27,4 +27,17 @@ impl Frame {
     pub fn last(&self) -> Seq {
         self.first + self.ends.len() as Seq - 1
     }
+
+    /// Whether somebody can have written it: there is a block, `bytes` are those of its blocks and no others, and what they
+    /// mean is in their order.
+    pub fn is_sound(&self) -> bool {
+        let Some(last) = self.first.checked_add(self.ends.len() as Seq) else { return false };
+        let seqs = || self.events.iter().map(|(seq, _)| *seq);
+        self.first > 0
+            && last < i64::MAX as Seq
+            && self.ends.last().is_some_and(|end| *end as usize == self.bytes.len())
+            && self.ends.is_sorted()
+            && seqs().is_sorted()
+            && seqs().all(|seq| (self.first..last).contains(&seq))
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::about::About;
-use super::durable::{Content, Durable, StorageError};
+use super::durable::{Content, Durable, Mark, StorageError};
 use super::hub::asleep::Asleep;
 use super::log::Log;
 use super::memory::Budget;
@@ -24,17 +24,10 @@ impl Cast {
             Content::Pieces(mut marks) => {
                 // Behind the end there may be frames whose commit came too late to be shown.
                 marks.retain(|mark| mark.first <= blocks);
-                let Some(last) = marks
-                    .last_mut()
-                    .map(|mark| {
-                        mark.last = mark.last.min(blocks);
-                        mark.last
-                    })
-                    .or((blocks == 0).then_some(0))
-                else {
-                    return Err(damaged(about));
-                };
-                if last != blocks || marks.windows(2).any(|pair| pair[0].last + 1 != pair[1].first) {
+                if let Some(last) = marks.last_mut() {
+                    last.last = last.last.min(blocks);
+                }
+                if !Mark::are_whole(&marks, blocks) {
                     return Err(damaged(about));
                 }
                 let pages = Pages::new(about, marks, journal.clone(), budget.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::directory;
 use crate::cast::about::{About, Number};
 use crate::cast::block::Seq;
-use crate::cast::durable::{Content, Durable, Ended, Record, State};
+use crate::cast::durable::{Content, Durable, Ended, Mark, Record, State};
 use crate::cast::end::{End, Why};
 use crate::cast::event::{Event, Prose};
 use crate::cast::frame::Frame;
@@ -22,15 +22,15 @@ use crate::journal::{Durability, Opened, sqlite::Sqlite};
 const FILES: [&str; 3] = ["", "-wal", "-owed"];
 
 /// The files of a gateway that was killed, and what they hold.
-struct Killed {
-    files: [Vec<u8>; 3],
+pub(super) struct Killed {
+    pub(super) files: [Vec<u8>; 3],
     frames: BTreeMap<Number, Vec<Frame>>,
 }
 
-static RUNTIME: LazyLock<Runtime> =
+pub(super) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
 
-static KILLED: LazyLock<Killed> = LazyLock::new(|| RUNTIME.block_on(kill()));
+pub(super) static KILLED: LazyLock<Killed> = LazyLock::new(|| RUNTIME.block_on(kill()));
 
 /// An input that begins like a database is one. Any other is a list of changes to the files of a gateway that was
 /// killed. Opening them is refused and leaves them as they are, or shows of each stream what was written and no other
@@ -57,16 +57,7 @@ pub fn journal(bytes: &[u8]) {
 }
 
 fn open(files: &[Vec<u8>; 3]) {
-    let path = directory("journal").join("tokencast.db");
-    let _ = fs::remove_file(beside(&path, "-shm"));
-    for (file, suffix) in files.iter().zip(FILES) {
-        let path = beside(&path, suffix);
-        if file.is_empty() {
-            let _ = fs::remove_file(path);
-        } else {
-            fs::write(path, file).expect("it can be written");
-        }
-    }
+    let path = write("journal", files);
     match Sqlite::open(&path, Durability::Process) {
         Ok(opened) => {
             RUNTIME.block_on(look(&opened));
@@ -83,10 +74,25 @@ fn open(files: &[Vec<u8>; 3]) {
     }
 }
 
+/// Where these files are a database.
+pub(super) fn write(name: &str, files: &[Vec<u8>; 3]) -> PathBuf {
+    let path = directory(name).join("tokencast.db");
+    let _ = fs::remove_file(beside(&path, "-shm"));
+    for (file, suffix) in files.iter().zip(FILES) {
+        let path = beside(&path, suffix);
+        if file.is_empty() {
+            let _ = fs::remove_file(path);
+        } else {
+            fs::write(path, file).expect("it can be written");
+        }
+    }
+    path
+}
+
 async fn look(opened: &Opened) {
     for known in &opened.known {
         let (number, State::Ended(ended)) = (known.about.number, &known.state) else { continue };
-        let Ok(frames) = content(&*opened.journal, number).await else { continue };
+        let Ok(frames) = content(&*opened.journal, number, ended.end.blocks).await else { continue };
         let Some(written) = KILLED.frames.get(&number) else { continue };
         for frame in &frames {
             let is_written = written.iter().any(|written| written == frame);
@@ -98,10 +104,11 @@ async fn look(opened: &Opened) {
 }
 
 /// The frames of an ended stream, without a gap, or that they cannot be read.
-async fn content(journal: &dyn Durable, number: Number) -> Result<Vec<Frame>, ()> {
+async fn content(journal: &dyn Durable, number: Number, blocks: Seq) -> Result<Vec<Frame>, ()> {
     let mut frames = Vec::new();
     match journal.content(number).await.map_err(drop)? {
         Content::Whole(whole) => frames = whole,
+        Content::Pieces(marks) if !Mark::are_whole(&marks, blocks) => return Err(()),
         Content::Pieces(marks) => {
             for mark in marks {
                 frames.extend(journal.piece(number, mark.first).await.map_err(drop)?);
@@ -133,7 +140,7 @@ async fn kill() -> Killed {
         journal.commit(Record::End(number, ended())).await.expect("it is stored");
     }
     journal.commit(Record::Bury(3, u64::MAX / 4)).await.expect("it is stored");
-    content(&*journal, 1).await.expect("it is there");
+    content(&*journal, 1, 8).await.expect("it is there");
     let files = FILES.map(|suffix| fs::read(beside(&path, suffix)).unwrap_or_default());
     drop(journal);
     Killed { files, frames }
@@ -153,7 +160,7 @@ fn about(number: Number) -> Arc<About> {
     })
 }
 
-fn frame(number: Number, first: Seq) -> Frame {
+pub(super) fn frame(number: Number, first: Seq) -> Frame {
     let text = format!("<{number}:{first}>").repeat(8);
     let ends = [text.len() as u32].into_iter().collect();
     let event = Event::Prose { choice: 0, kind: Prose::Text, text: text.as_str().into() };
@@ -175,7 +182,7 @@ fn ended() -> Arc<Ended> {
     Arc::new(Ended { end, model: None, frames: 8, first_token_ms: None, upstream_id: None })
 }
 
-fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -14,6 +14,7 @@ mod journal;
 #[cfg(test)]
 mod replay;
 mod request;
+mod rows;
 mod splice;
 mod split;
 mod ticket;
@@ -32,6 +33,7 @@ pub use self::dialect::dialect;
 pub use self::http::http;
 pub use self::journal::journal;
 pub use self::request::request;
+pub use self::rows::rows;
 pub use self::splice::splice;
 pub use self::split::split;
 pub use self::ticket::ticket;

@@ -172,7 +172,7 @@ impl Signer {
 }
 
 /// The private key of the gateway, which comes of its secret alone.
-fn seed(secret: &[u8; 32]) -> [u8; 32] {
+pub(crate) fn seed(secret: &[u8; 32]) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let seed = hmac::sign(&key, b"tokencast tickets Ed25519");
     seed.as_ref().try_into().expect("SHA-256 has 32 bytes")

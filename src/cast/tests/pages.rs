@@ -100,13 +100,17 @@ fn both_of(pieces: Vec<Vec<Frame>>, budget: &Arc<Budget>) -> (Cast, Cast, Arc<Sh
         now(producer.append(frame)).unwrap();
     }
     now(producer.end(Outcome::completed(), super::STALL));
-    let log = Log::of(journal.pieces.concat());
-    let end = crate::cast::end::End::clone(&whole.end().unwrap());
-    let ended = Ended { end, model: None, frames: log.frames(), first_token_ms: None, upstream_id: None };
-    let expires = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-    let asleep = Asleep::new(Arc::new(about("cast")), None, ended, expires, Stake::unlimited());
-    let paged = now(asleep.wake(journal.clone(), budget)).unwrap();
+    let paged = now(asleep(&whole, &journal.pieces).wake(journal.clone(), budget)).unwrap();
     (whole, paged, journal)
+}
+
+/// What is known of a cast whose content is in these pieces.
+fn asleep(whole: &Cast, pieces: &[Vec<Frame>]) -> Asleep {
+    let frames = Log::of(pieces.concat()).frames();
+    let end = crate::cast::end::End::clone(&whole.end().unwrap());
+    let ended = Ended { end, model: None, frames, first_token_ms: None, upstream_id: None };
+    let expires = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    Asleep::new(Arc::new(about("cast")), None, ended, expires, Stake::unlimited())
 }
 
 /// What is said behind a cursor, batch by batch, up to the end.
@@ -203,6 +207,22 @@ async fn what_is_gone_or_does_not_fit_is_said() {
     paged.erase();
     let gone = now(paged.read_on(View::Raw.source(), 0, 1, &mut Page::default()));
     assert!(matches!(gone, Ok(Read::Gone)), "{gone:?}");
+}
+
+/// Without its first piece it would be told from there on by everything that needs all of it, as a snapshot does.
+#[tokio::test]
+async fn what_lacks_a_piece_is_damaged() {
+    let budget = Budget::new(1 << 30);
+    let (whole, _, journal) = both(&budget);
+    for lost in 0..journal.pieces.len() {
+        let mut pieces = journal.pieces.clone();
+        pieces.remove(lost);
+        let woken = now(
+            asleep(&whole, &journal.pieces).wake(Arc::new(Shelf { pieces, ..Shelf::default() }), &budget)
+        );
+        let error = woken.map(drop).unwrap_err();
+        assert!(error.to_string().contains("damaged"), "{lost}: {error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

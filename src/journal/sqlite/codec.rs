@@ -49,7 +49,7 @@ pub(crate) fn owner(row: &[u8], offset: usize) -> Result<(Number, usize), Storag
 pub(crate) fn at(row: &[u8], offset: usize) -> Result<Frame, StorageError> {
     let (_, end) = owner(row, offset)?;
     let frame = row.get(..end).and_then(|row| row.get(offset..)?.get(PREFIX..));
-    rmp_serde::from_slice(frame.unwrap_or_default()).map_err(damaged)
+    rmp_serde::from_slice(frame.unwrap_or_default()).map_err(damaged).and_then(sound)
 }
 
 /// Overwrites a stream's frames in a journal row. What others have there stays where it is.
@@ -98,7 +98,7 @@ pub(crate) fn frames(chunk: &[u8]) -> Result<Vec<Frame>, StorageError> {
     let plain = lz4_flex::decompress_size_prepended(chunk).map_err(damaged)?;
     let (mut cursor, mut frames) = (Cursor::new(&*plain), Vec::new());
     while (cursor.position() as usize) < plain.len() {
-        frames.push(value(&mut cursor)?);
+        frames.push(value(&mut cursor).and_then(sound)?);
     }
     Ok(frames)
 }
@@ -113,6 +113,11 @@ pub(crate) fn read_ended(bytes: &[u8]) -> Result<Ended, StorageError> {
 
 fn value<T: DeserializeOwned>(cursor: &mut Cursor<&[u8]>) -> Result<T, StorageError> {
     rmp_serde::decode::from_read(cursor).map_err(damaged)
+}
+
+/// The sums say that a row is as it was written, and not by whom.
+fn sound(frame: Frame) -> Result<Frame, StorageError> {
+    if frame.is_sound() { Ok(frame) } else { Err(damaged("a frame contradicts itself")) }
 }
 
 fn damaged(error: impl Display) -> StorageError {

@@ -86,7 +86,10 @@ pub(super) fn marks(connection: &Connection, stream: Number) -> rusqlite::Result
     let mut select = connection
         .prepare_cached("SELECT first, last, begin, id FROM chunks WHERE stream = ?1 ORDER BY first")?;
     let marks = select.query_map([stream as i64], |row| {
-        let number = |column| row.get::<_, i64>(column).map(|number| number as u64);
+        let number = |column| -> rusqlite::Result<u64> {
+            let number: i64 = row.get(column)?;
+            number.try_into().map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+        };
         Ok(Mark { first: number(0)?, last: number(1)?, begin: number(2)?, id: number(3)? })
     })?;
     marks.collect()
@@ -115,6 +118,6 @@ pub(super) fn frames(
 pub(super) fn progress(connection: &Connection, stream: Number) -> Result<Progress, StorageError> {
     let marks = marks(connection, stream).map_err(super::recover::fail)?;
     let Some(mark) = marks.last() else { return Ok(Progress::default()) };
-    let before = Progress { last: mark.first - 1, bytes: mark.begin, id: mark.id };
+    let before = Progress { last: mark.first.saturating_sub(1), bytes: mark.begin, id: mark.id };
     Ok(before.over(&frames(connection, stream, mark.first)?).1)
 }

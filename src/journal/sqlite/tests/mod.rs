@@ -249,6 +249,36 @@ async fn a_flipped_bit_is_damage_and_nothing_else() {
     drop(journal);
 }
 
+/// Sums say what was written, and not that anybody could have meant it: what a restored copy or a person has put there ends
+/// in a sentence, neither in a start that panics nor in a writer that takes the process with it.
+#[tokio::test]
+async fn what_contradicts_itself_is_damage_though_its_sum_is_right() {
+    let directory = Directory::new();
+    drop(directory.open());
+    let database = Connection::open(directory.path()).unwrap();
+    let sound = (*frame(1, "abc")).clone();
+    for unsound in [
+        Frame { first: 0, ..sound.clone() },
+        Frame { first: u64::MAX, ..sound.clone() },
+        Frame { first: 2, ..sound.clone() },
+        Frame { ends: smallvec![], ..sound.clone() },
+        Frame { ends: smallvec![2], ..sound.clone() },
+        Frame { ends: smallvec![3, 1, 3], ..sound.clone() },
+    ] {
+        let mut row = Vec::new();
+        codec::put(&mut row, 1, &unsound);
+        assert!(codec::at(&row, 0).is_err(), "{unsound:?}");
+        assert!(codec::frames(&codec::chunk(&[sound.clone(), unsound])).is_err());
+    }
+    let insert =
+        "INSERT INTO chunks (stream, first, last, begin, id, sum, data) VALUES (1, ?1, 1, 0, 0, x'', x'')";
+    database.pragma_update(None, "foreign_keys", false).unwrap();
+    database.execute(insert, [-1]).unwrap();
+    assert!(seal::marks(&database, 1).is_err(), "a block before the first one");
+    database.execute("UPDATE chunks SET first = 0", []).unwrap();
+    assert!(seal::progress(&database, 1).is_err());
+}
+
 /// A database as the first version made it: with rows and chunks that nothing checks.
 #[tokio::test]
 async fn an_older_database_is_brought_up_to_date() {
