@@ -43,7 +43,8 @@ impl Turn {
 
     /// Does it. Other tasks go on meanwhile, as far as the runtime has threads.
     pub(crate) fn take<T>(&self, work: impl FnOnce() -> T) -> T {
-        let can_move = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        let is_multi = |runtime: Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        let can_move = || Handle::try_current().is_ok_and(is_multi);
         if self.is_much() && can_move() { block_in_place(work) } else { work() }
     }
 }
