@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -197,7 +197,8 @@ impl Talk<'_> {
         let (asking, filling, router) = (heads.clone(), slot.clone(), self.site.router.clone());
         let (may_take_lane, answering) = (self.takes_lane, wire.answering());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let (busy, is_clean) = asking.asked(!request.body().is_end_stream());
+            let (busy, has_clean_lines) = asking.asked(!request.body().is_end_stream());
+            let is_clean = has_clean_lines && is_plainly_coded(request.headers());
             let takes_lane = may_take_lane && is_plain(&request);
             answering.set(takes_lane);
             request.extensions_mut().insert(Link { takes_lane, is_clean, ..link.clone() });
@@ -324,6 +325,13 @@ fn wire_head(request: &Request<Incoming>) -> Vec<u8> {
     write_headers(request.headers(), &mut out);
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// Whether everybody on the way finds the same end of the body, as far as its transfer coding goes.
+fn is_plainly_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_none_or(is_plain) && codings.next().is_none()
 }
 
 /// Whether a request says everything in its head, and can be answered until the connection ends.

@@ -26,6 +26,10 @@ use crate::telemetry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("tokencast-request-id");
 
+/// What every answer carries.
+pub(super) const EVERYWHERE: [(&str, &str); 2] =
+    [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")];
+
 /// Fields that say who asks, or what for: whichever of two counted, somebody on the way may have looked at the other.
 const ONCE: [&str; 7] =
     ["authorization", "tokencast-key", "x-api-key", "x-goog-api-key", "api-key", "origin", "content-type"];
@@ -87,8 +91,9 @@ pub(super) async fn guard(State(rules): State<Arc<Rules>>, request: Request, nex
     debug!(%method, route, status = response.status().as_u16(), request = id, "answered");
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hexadecimal digits"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for (name, value) in EVERYWHERE {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 
@@ -103,7 +108,8 @@ fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
         return Err(error::head_too_large());
     }
     if request.extensions().get::<Link>().is_some_and(|link| !link.is_clean) {
-        let message = "a line of the request head ends in LF alone: end each in CR LF";
+        let message = "the request head can be read in two ways: end each line in CR LF, and code the body as `chunked`, \
+                       once, or not at all";
         return Err(Error::bad_request("malformed_request", message));
     }
     for name in ONCE {
@@ -111,12 +117,6 @@ fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
             let message = format!("the field `{name}` stands in the request more than once: send it once");
             return Err(Error::bad_request("repeated_field", message));
         }
-    }
-    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
-        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        return Err(error::malformed_request());
     }
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || hosts == 0 && request.uri().authority().is_none() {

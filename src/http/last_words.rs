@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::error::{self, Error};
+use super::gate::EVERYWHERE;
 use crate::crypto;
 
 /// How long the client may take to hear it.
@@ -19,11 +20,12 @@ pub(super) fn of(refusal: &Error) -> Vec<u8> {
     let body = error::body(refusal).to_string();
     let retry = error::retry_after_s(refusal).map(|seconds| format!("retry-after: {seconds}\r\n"));
     let retry = retry.unwrap_or_default();
+    let everywhere = EVERYWHERE.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
     let (id, len) = (crypto::hex(&crypto::random::<8>()), body.len());
     let reason = status.canonical_reason().unwrap_or_default();
     format!(
         "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n{retry}\
-         tokencast-request-id: {id}\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n{body}",
+         tokencast-request-id: {id}\r\n{everywhere}connection: close\r\ncontent-length: {len}\r\n\r\n{body}",
         status.as_str()
     )
     .into_bytes()

@@ -41,7 +41,7 @@ pub(crate) struct Link {
     pub(crate) flushes: Flushes,
     /// Other requests may be answered at the same time.
     pub(crate) is_shared: bool,
-    /// The lines of the head have ended as they have to.
+    /// The head can be read in one way only. After any other nothing more is read.
     pub(crate) is_clean: bool,
     /// The answer to this request may be left to a room.
     pub(crate) takes_lane: bool,

@@ -180,6 +180,32 @@ async fn nothing_is_smuggled_behind_a_length_and_chunks() {
     }
 }
 
+/// Nor behind a transfer coding that somebody on the way may take for another one, whatever else is refused first.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_smuggled_behind_an_odd_transfer_coding() {
+    let gateway = gateway().await;
+    let long = "x".repeat(5000);
+    for (fields, status) in [
+        ("transfer-encoding: gzip, chunked", 400),
+        ("transfer-encoding: chunked, chunked", 400),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", 400),
+        ("transfer-encoding: gzip, chunked\r\norigin: a\r\norigin: b", 400),
+        ("transfer-encoding: gzip, chunked", 414),
+    ] {
+        let query = if status == 414 { &long } else { "" };
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        let smuggled = "GET /v1/streams HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let head = format!("POST /v1/streams?{query} HTTP/1.1\r\nhost: localhost\r\n{fields}");
+        stream.write_all(format!("{head}\r\n\r\n0\r\n\r\n{smuggled}").as_bytes()).await.unwrap();
+        let mut answers = Vec::new();
+        let _ = within("a close", stream.read_to_end(&mut answers)).await;
+        let answers = String::from_utf8(answers).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{fields}: {answers}");
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status}")), "{fields}: {answers}");
+        assert!(answers.contains("\r\nconnection: close\r\n"), "{fields}: {answers}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_before_sending_is_told_to_go_on_or_why_not() {
     let provider = Provider::start().await;

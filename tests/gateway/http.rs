@@ -224,6 +224,8 @@ impl Reply {
     pub(crate) async fn error_json(self) -> (u16, Value) {
         let status = self.status;
         assert!(self.header("tokencast-request-id").is_some_and(|id| !id.is_empty()), "{status}");
+        let policies = ["x-content-type-options", "referrer-policy"].map(|name| self.header(name));
+        assert_eq!(policies, [Some("nosniff"), Some("no-referrer")], "{status}");
         let mut json = self.json().await;
         let error = json["error"].take();
         assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{status}: {error}");
