@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 32;
 #[cfg_attr(any(test, fuzzing), derive(Serialize))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Request {
-    Hello { version: u32 },
+    Hello { version: u64 },
     Subscribe(Subscribe),
     Unsubscribe { subscription: u64 },
     Ack { subscription: u64, seq: Seq },
@@ -188,6 +188,8 @@ mod tests {
     #[test]
     fn messages() {
         assert_eq!(one(&json!({ "type": "hello", "version": 1 })), Ok(Request::Hello { version: 1 }));
+        let newest = json!({ "type": "hello", "version": u64::MAX });
+        assert_eq!(one(&newest), Ok(Request::Hello { version: u64::MAX }), "it is told which there are");
         assert_eq!(
             one(&json!({ "seq": u64::MAX, "type": "ack", "subscription": 3, "new": [{}] })),
             Ok(Request::Ack { subscription: 3, seq: u64::MAX }),

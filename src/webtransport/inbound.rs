@@ -10,9 +10,12 @@ use wtransport::{Connection, RecvStream, SendStream};
 
 use super::codes::Code;
 use super::control::{self, BadMessage, MESSAGE_BYTES_MAX, Request};
+use crate::telemetry::{self, Listener};
 
 /// Messages that wait for the session; the client waits beyond it.
 const HEARD_MAX: usize = 16;
+/// Why another stream is refused.
+const UNEXPECTED: &str = "unexpected_stream";
 
 /// One thing that the client did.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ async fn run(connection: Connection, heard: mpsc::Sender<Heard>) -> ConnectionEr
                     let _ = heard.send(Heard::Control(send)).await;
                 }
                 Ok((mut send, receive)) => {
+                    telemetry::refused(Listener::WebTransport, UNEXPECTED);
                     let _ = send.reset(Code::UnexpectedStream.wire());
                     receive.stop(Code::UnexpectedStream.wire());
                 }
@@ -51,7 +55,10 @@ async fn run(connection: Connection, heard: mpsc::Sender<Heard>) -> ConnectionEr
                 Err(error) => return error,
             },
             stream = connection.accept_uni() => match stream {
-                Ok(stream) => stream.stop(Code::UnexpectedStream.wire()),
+                Ok(stream) => {
+                    telemetry::refused(Listener::WebTransport, UNEXPECTED);
+                    stream.stop(Code::UnexpectedStream.wire());
+                }
                 Err(error) => return error,
             },
             // They may come, and mean nothing.

@@ -11,7 +11,7 @@ use crate::cast::hub::order::Missing;
 use crate::edge::Edge;
 use crate::edge::cursor::{Begin, Cursor};
 use crate::edge::refusal::Refusal;
-use crate::telemetry::{self, Listener, Resume};
+use crate::telemetry::{self, Resume};
 use crate::view::View;
 use crate::view::events::{Bye, Open, Snapshot};
 use crate::view::msgpack;
@@ -31,10 +31,7 @@ pub(super) struct Ask {
 pub(super) async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Result<Opened, Refusal> {
     let Ask { number, stream, cursor, snapshot, heartbeat, credential } = ask;
     let peer = connection.remote_address().ip();
-    edge.addresses.subscribe(peer).map_err(|wait| {
-        telemetry::refused(Listener::WebTransport, "rate_limited");
-        Refusal::rate_limited(wait)
-    })?;
+    edge.addresses.subscribe(peer).map_err(Refusal::rate_limited)?;
     let grant = edge.gate.grant_to(&credential)?;
     grant.read()?;
     let found = edge.find(&grant, &stream).await;

@@ -111,9 +111,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// How often the public listener has refused for this reason, the gateways of other tests included.
     pub(crate) async fn refused(&self, reason: &str) -> u64 {
+        self.refused_at("public", reason).await
+    }
+
+    /// The same of any listener.
+    pub(crate) async fn refused_at(&self, listener: &str, reason: &str) -> u64 {
         let mut metrics = Call::get("/metrics").send(Protocol::H1, self.ops).await;
         let metrics = String::from_utf8(metrics.body.whole().await.0).unwrap();
-        let sample = format!("tokencast_refused_total{{listener=\"public\",reason=\"{reason}\"}} ");
+        let sample = format!("tokencast_refused_total{{listener=\"{listener}\",reason=\"{reason}\"}} ");
         metrics.lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok()).unwrap_or(0)
     }
 

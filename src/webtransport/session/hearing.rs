@@ -6,6 +6,7 @@ use crate::cast::end::Why;
 use crate::edge::cursor::Cursor;
 use crate::edge::query::{Query, invalid};
 use crate::edge::refusal::Refusal;
+use crate::telemetry::{self, Listener};
 use crate::view::events::Bye;
 use crate::view::msgpack;
 use crate::viewer::{HEARTBEAT_MS, HEARTBEAT_MS_DEFAULT};
@@ -28,13 +29,13 @@ impl Session {
                 self.refuse(&Refusal::bad_request(bad.code(), bad.to_string()), None);
                 return None;
             }
-            Heard::Bad(bad) => return Some(self.fail(bad.code(), &bad.to_string())),
+            Heard::Bad(bad) => return Some(self.fail(bad.code(), bad.to_string())),
             Heard::Message(request) => request,
         };
         match request {
-            Request::Hello { version } if version != msgpack::VERSION => {
+            Request::Hello { version } if version != u64::from(msgpack::VERSION) => {
                 let message = format!("this gateway speaks version {}", msgpack::VERSION);
-                return Some(self.fail("unsupported_version", &message));
+                return Some(self.fail("unsupported_version", message));
             }
             Request::Hello { .. } => {
                 self.greeted = true;
@@ -123,6 +124,7 @@ impl Session {
             match followed {
                 Ok(opened) => Ok(opened),
                 Err(Refusal { code, message, detail, .. }) => {
+                    telemetry::refused(Listener::WebTransport, code);
                     let head = msgpack::error(code, &message, detail.as_ref()).into();
                     Ok(Opened { stream: open_stream(&connection).await?, head, followed: None })
                 }
@@ -175,12 +177,13 @@ impl Session {
 
     pub(super) fn refuse(&mut self, refusal: &Refusal, subscription: Option<u64>) {
         let Refusal { code, message, detail, .. } = refusal;
+        telemetry::refused(Listener::WebTransport, code);
         self.say(&Reply::Error { code, message, detail: detail.as_ref(), subscription });
     }
 
     /// Tells what the session does not survive.
-    pub(super) fn fail(&mut self, code: &str, message: &str) -> Code {
-        self.say(&Reply::Error { code, message, detail: None, subscription: None });
+    pub(super) fn fail(&mut self, code: &'static str, message: impl Into<String>) -> Code {
+        self.refuse(&Refusal::bad_request(code, message), None);
         self.say(&Reply::Bye { code, retry_ms: 0 });
         Code::Protocol
     }

@@ -38,8 +38,10 @@ async fn what_is_wrong_is_said_in_band() {
         (format!("/v1/streams/{id}?heartbeat_ms=1"), "invalid_parameter"),
         (format!("/v1/streams/{id}?ticket=a.b.c"), "invalid_ticket"),
     ] {
+        let before = gateway.refused_at("webtransport", code).await;
         let error = refusal(&gateway, &target).await;
         assert_eq!(error["code"], code, "{target}");
+        assert!(gateway.refused_at("webtransport", code).await > before, "{code} is counted");
         assert!(!error["message"].as_str().unwrap().is_empty());
         assert_eq!(error["detail"]["tail"].as_u64(), (code == "cursor_ahead").then_some(2), "{error}");
     }
@@ -69,9 +71,11 @@ async fn what_is_wrong_is_said_in_band() {
         (json!({ "type": "stop", "subscription": 7 }), "unknown_subscription"),
         (json!({ "type": "dance" }), "unknown_message"),
     ] {
+        let before = gateway.refused_at("webtransport", code).await;
         control.say(&message).await;
         let said = control.hear().await.unwrap();
         assert_eq!((&said["type"], &said["code"]), (&json!("error"), &json!(code)), "{message}: {said}");
+        assert!(gateway.refused_at("webtransport", code).await > before, "{code} is counted");
     }
     control.say(&json!({ "type": "ping", "t": { "at": [1, "x"] } })).await;
     assert_eq!(
@@ -91,6 +95,7 @@ async fn what_a_session_does_not_survive_is_said_before_it_ends() {
     let packed = |message: Value| framed(&rmp_serde::to_vec_named(&message).unwrap());
     for (bytes, code) in [
         (packed(json!({ "type": "hello", "version": 2 })), "unsupported_version"),
+        (packed(json!({ "type": "hello", "version": u64::MAX })), "unsupported_version"),
         (packed(json!({ "type": "ping" })), "hello_expected"),
         (packed(json!({ "type": "dance" })), "unknown_message"),
         (packed(json!(["hello"])), "invalid_message"),
@@ -101,6 +106,7 @@ async fn what_a_session_does_not_survive_is_said_before_it_ends() {
         // Nothing whole for 3 s.
         (vec![0, 0], "hello_expected"),
     ] {
+        let before = gateway.refused_at("webtransport", code).await;
         let connection = place.connect("/v1/session").await.unwrap();
         let mut control = Control::open(&connection).await;
         control.send.write_all(&bytes).await.unwrap();
@@ -109,6 +115,7 @@ async fn what_a_session_does_not_survive_is_said_before_it_ends() {
         assert_eq!((&bye["type"], &bye["code"]), (&json!("bye"), &json!(code)), "{bytes:x?}");
         assert_eq!(control.hear().await, None);
         within("the close", connection.closed()).await;
+        assert!(gateway.refused_at("webtransport", code).await > before, "{code} is counted");
     }
     // Half a message, and no more.
     let connection = place.connect("/v1/session").await.unwrap();
@@ -259,10 +266,12 @@ async fn streams_and_datagrams_that_nobody_expects_are_refused() {
     for _ in 0..1000 {
         let _ = connection.send_datagram([0; 1000]);
     }
+    let before = gateway.refused_at("webtransport", "unexpected_stream").await;
     let mut uni = connection.open_uni().await.unwrap().await.unwrap();
     within("a refusal", async { while uni.write_all(b"x").await.is_ok() {} }).await;
     let mut second = Control::open(&connection).await;
     within("a refusal", async { while second.send.write_all(b"x").await.is_ok() {} }).await;
+    assert!(gateway.refused_at("webtransport", "unexpected_stream").await >= before + 2, "both are counted");
     control.say(&subscribe(1, &id)).await;
     assert_eq!(control.hear().await.unwrap()["type"], "subscribed");
     let (_, mut records) = stream_of(&connection).await;
