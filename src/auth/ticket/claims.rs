@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 
 use super::LEEWAY;
@@ -18,18 +18,25 @@ pub(super) struct Claims {
     #[serde(skip_deserializing)]
     aud: String,
     exp: u64,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing, default, deserialize_with = "there")]
     nbf: Option<u64>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing, default, deserialize_with = "there")]
     iat: Option<u64>,
+    #[serde(default, deserialize_with = "there")]
     tenant: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "there")]
     stream: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "there")]
     streams: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "there")]
     prefix: Option<String>,
+    #[serde(default, deserialize_with = "there")]
     can: Option<Vec<Capability>>,
+}
+
+/// A claim that is there says something: null is of another type than all of them.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +94,9 @@ impl Claims {
             (Some(_), Some(_)) => return Err(Denied::BadClaims("its `tenant` is not that of its key")),
             (None, None) => return Err(Denied::BadClaims("it lacks a `tenant`")),
         };
+        if self.can.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Denied::BadClaims("its `can` is empty: write what it may, or leave it out"));
+        }
         let can = self.can.unwrap_or_else(|| vec![Capability::Watch]);
         let scopes = can.into_iter().map(|can| match can {
             Capability::Watch => Scope::Read,
