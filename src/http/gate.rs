@@ -144,6 +144,22 @@ fn check(rules: &Rules, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
+/// How an answer may be used is told to those alone who may read it.
+pub(super) async fn to_nobody_else(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        for name in [
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            header::ACCESS_CONTROL_MAX_AGE,
+        ] {
+            headers.remove(name);
+        }
+    }
+    response
+}
+
 /// A head of HTTP/2 as it counts, with its pseudo-fields.
 fn unpacked(request: &Request) -> usize {
     const EACH: usize = 32;

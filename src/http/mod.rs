@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -231,7 +231,7 @@ fn finish<S: Clone + Send + Sync + 'static>(
     }));
     // Behind the guard, which also guards and names the answers to preflights.
     let routes = match cors {
-        Some(cors) => routes.layer(cors),
+        Some(cors) => routes.layer(cors).layer(map_response(gate::to_nobody_else)),
         None => routes,
     };
     routes.layer(from_fn_with_state(Arc::new(rules), gate::guard)).with_state(state)
