@@ -14,7 +14,7 @@ use crate::cast::about::now_ms;
 use crate::cast::durable::{Durable, Record};
 
 pub use self::quotas::{Quotas, Reached};
-pub use self::spent::{Spent, day_of, tokens, tokens_in};
+pub use self::spent::{Spent, day_of, is_believed, tokens, tokens_in};
 pub use self::stake::Stake;
 
 /// How long to stay away where nobody knows when there is room again.

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::DAY;
 use crate::cast::end::{End, Why};
+use crate::cast::event::Usage;
 use crate::cast::fold::Fold;
+
+/// No model takes or says more tokens in one call: who counts more is not believed.
+const TOKENS_MAX: u64 = 1 << 24;
 
 /// Tokens of providers: counted by them, and estimated where they have not said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,18 +33,24 @@ impl Spent {
         if end.blocks == 0 && end.why.reason() == Why::Internal.reason() {
             return Self::default();
         }
-        let usage = end.usage.unwrap_or_default();
+        let Usage { input, output } = end.usage.unwrap_or_default();
+        let (input, output) = (input.filter(is_believed), output.filter(is_believed));
         // Most say one token in a block, some many.
         let said = end.blocks.max(tokens(fold.said_bytes()));
-        let unasked = usage.input.map_or(asked, |_| 0);
-        let uncounted = match usage.output {
+        let unasked = input.map_or(asked, |_| 0);
+        let uncounted = match output {
             Some(_) if end.is_completed() => 0,
             // Of what breaks off the provider has counted the beginning.
             counted => said.saturating_sub(counted.unwrap_or(0)),
         };
-        let counted = usage.input.unwrap_or(0).saturating_add(usage.output.unwrap_or(0));
+        let counted = input.unwrap_or(0).saturating_add(output.unwrap_or(0));
         Self { counted, estimated: unasked.saturating_add(uncounted) }
     }
+}
+
+/// Whether a model can have taken or said so many tokens in one call.
+pub fn is_believed(tokens: &u64) -> bool {
+    *tokens <= TOKENS_MAX
 }
 
 /// About how many tokens so much text has.

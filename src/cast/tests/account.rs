@@ -96,6 +96,11 @@ fn what_no_provider_has_counted_is_estimated() {
     let long = "x".repeat(400);
     assert_eq!(spent(Why::Completed, 9, &long, Some((Some(7), Some(3)))), (10, 0));
     assert_eq!(spent(Why::Completed, 9, &long, Some((None, Some(3)))), (3, 50));
+    for lie in [(1 << 24) + 1, 1 << 63, u64::MAX] {
+        assert_eq!(spent(Why::Completed, 9, &long, Some((Some(lie), Some(3)))), (3, 50), "{lie}");
+        assert_eq!(spent(Why::Completed, 9, &long, Some((Some(7), Some(lie)))), (7, 100), "{lie}");
+    }
+    assert_eq!(spent(Why::Completed, 9, "", Some((Some(1 << 24), None))), (1 << 24, 9));
     assert_eq!(spent(Why::Completed, 9, &long, None), (0, 150), "a token has some four bytes");
     assert_eq!(spent(Why::Stopped, 200, "", None), (0, 250), "or a block of its own");
     assert_eq!(spent(Why::Stopped, 9, &long, Some((Some(7), Some(1)))), (8, 99), "counted at its beginning");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::cast::account::{Spent, Stake};
+use crate::cast::account::{Spent, Stake, is_believed};
 use crate::cast::hub::Hub;
 
 /// Reads an answer as it goes by, and charges what it says when it is over, or what was asked.
@@ -55,6 +55,9 @@ pub(super) fn said(answer: &[u8]) -> Option<Spent> {
         Some(usage) => (usage.input_tokens, usage.output_tokens, usage.total_tokens),
         None => (prompt_eval_count, eval_count, None),
     };
+    if ![input, output, total].iter().flatten().all(is_believed) {
+        return None;
+    }
     let counted = match (input, output) {
         (None, None) => total?,
         (input, output) => input.unwrap_or(0).saturating_add(output.unwrap_or(0)),
@@ -132,6 +135,9 @@ mod tests {
             (r#"{"a":"[\"[","embedding":{"values":[1]},"usageMetadata":{"promptTokenCount":5}}"#, Some(5)),
             (r#" {"embeddings":[[1],[2]],"prompt_eval_count":6}"#, Some(6)),
             (r#"{"data":[],"usage":{"total_tokens":9}}"#, Some(9)),
+            (r#"{"usage":{"prompt_tokens":9223372036854775808,"completion_tokens":4}}"#, None),
+            (r#"{"usage":{"input_tokens":3,"output_tokens":16777217}}"#, None),
+            (r#"{"usage":{"total_tokens":18446744073709551615}}"#, None),
             (r#"{"input_tokens":11}"#, None),
             (r#"{"data":[{"usage":{"input_tokens":3}}]}"#, None),
             (r#"{"usage":null}"#, None),
