@@ -11,9 +11,7 @@ use serde_json::Value;
 use super::error::{Error, Lost};
 use super::wire::Message;
 use crate::cast::block::Seq;
-
-/// The largest record that is taken; the gateway's are far below.
-const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
+use crate::view::msgpack::RECORD_BYTES_MAX;
 
 /// Reads one stream of records.
 #[derive(Debug, Default)]

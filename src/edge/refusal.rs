@@ -56,6 +56,12 @@ impl Refusal {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_subscriptions", message)
     }
 
+    /// A snapshot that is larger than a record over WebTransport can be.
+    pub(crate) fn snapshot_too_large() -> Self {
+        let message = "the snapshot of this stream is larger than 32 MiB: follow it without `snapshot`";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "snapshot_too_large", message)
+    }
+
     /// Views and subscriptions that come too fast.
     pub(crate) fn rate_limited(wait: Duration) -> Self {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);

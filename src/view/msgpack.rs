@@ -13,6 +13,11 @@ use crate::cast::thread::Thread;
 /// Of the wire over WebTransport.
 pub const VERSION: u32 = 1;
 
+/// No record is larger: clients refuse what is.
+pub const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Those that say how long a record is.
+pub const LEN_BYTES: usize = 4;
+
 /// What a record is.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -123,11 +128,11 @@ fn record(out: &mut Vec<u8>, kind: Kind, content: impl FnOnce(&mut Vec<u8>)) {
 
 /// Writes some bytes behind their length, as records and control messages are.
 pub fn framed(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; LEN_BYTES]);
     let begin = out.len();
     content(out);
     let len = u32::try_from(out.len() - begin).expect("a record is small");
-    out[begin - 4..begin].copy_from_slice(&len.to_be_bytes());
+    out[begin - LEN_BYTES..begin].copy_from_slice(&len.to_be_bytes());
 }
 
 /// Writes one value; structures are maps.

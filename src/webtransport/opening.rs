@@ -45,6 +45,13 @@ pub(super) async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Re
         Begin::Over(tail) => (tail + 1, tail),
     };
     let attached = cast.try_attach();
+    let mut first = Vec::new();
+    if attached.is_ok() && snapshot && cursor.is_fresh() {
+        seen = cast.look(|now| msgpack::snapshot(&Snapshot::of(&now), &mut first)).await?;
+        if first.len() > msgpack::RECORD_BYTES_MAX + msgpack::LEN_BYTES {
+            return Err(Refusal::snapshot_too_large());
+        }
+    }
     let way = open_stream(connection).await?;
     let (status, tail) = (cast.status(), cast.tail());
     let started_at = rfc3339(cast.about().started_ms);
@@ -54,9 +61,7 @@ pub(super) async fn follow(connection: &Connection, edge: &Edge, ask: Ask) -> Re
         head.extend(msgpack::bye(&Bye { code: "too_many", retry_ms: retry_ms(true) }));
         return Ok(Opened { stream: way, head: head.into(), followed: None });
     };
-    if snapshot && cursor.is_fresh() {
-        seen = cast.look(|now| msgpack::snapshot(&Snapshot::of(&now), &mut head)).await?;
-    }
+    head.append(&mut first);
     let viewer = Viewer::new(attached, View::Packed, seen, "webtransport", edge.closing.clone())
         .with_heartbeat(heartbeat)
         .until(grant.expires);

@@ -130,6 +130,28 @@ async fn what_a_session_does_not_survive_is_said_before_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_no_record_holds_is_refused() {
+    let large = text("x".repeat(1_000_000).leak()).bytes;
+    let provider = Provider::with(Script::says(large.repeat(34)).write(DONE)).await;
+    let gateway = Gateway::before(&provider, Journal::Memory);
+    let id = gateway.stream("m").await;
+    gateway.has_ended(&id).await;
+    let error = refusal(&gateway, &format!("/v1/streams/{id}?snapshot=1")).await;
+    assert_eq!(error["code"], "snapshot_too_large");
+    assert!(error["message"].as_str().unwrap().contains("without `snapshot`"), "{error}");
+    let (connection, mut control) = session(&gateway).await;
+    let mut asked = subscribe(1, &id);
+    asked["snapshot"] = true.into();
+    control.say(&asked).await;
+    let said = control.hear().await.unwrap();
+    assert_eq!((&said["code"], &said["subscription"]), (&json!("snapshot_too_large"), &json!(1)));
+    // The number is free, and what was refused has opened no stream.
+    control.say(&subscribe(1, &id)).await;
+    assert_eq!(control.hear().await.unwrap()["type"], "subscribed");
+    assert_eq!(stream_of(&connection).await.0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_65th_subscription_is_one_too_many_and_hurts_nobody() {
     let hold = Hold::new();
     let provider = Provider::with(Script::says(text("a").bytes).wait(&hold).write(DONE)).await;
