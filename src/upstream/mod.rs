@@ -9,6 +9,7 @@ mod feed;
 pub mod provider;
 mod proxy;
 mod read;
+mod secret;
 pub mod split;
 
 use std::time::Duration;

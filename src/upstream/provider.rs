@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use wildmatch::WildMatch;
 
 use super::breaker::Breaker;
 use super::proxy::secrets;
+use super::secret::Secret;
 use super::{Limits, run};
 use crate::cast::Producer;
 use crate::cast::account::tokens_in;
@@ -313,13 +313,17 @@ impl Call {
     }
 
     /// Those of them that no answer has by chance.
-    pub(super) fn keys(&self) -> Vec<Finder<'_>> {
-        self.secrets().into_iter().filter(|key| key.len() >= KEY_BYTES_MIN).map(Finder::new).collect()
+    pub(super) fn keys(&self) -> Vec<Secret<'_>> {
+        self.secrets().into_iter().filter(|key| key.len() >= KEY_BYTES_MIN).map(Secret::new).collect()
     }
 
     /// The text without them.
     pub(super) fn scrub(&self, text: &str) -> String {
-        self.secrets().into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+        let scrub = |text: String, secret| {
+            let clean = Secret::new(secret).taken_out(text.as_bytes());
+            clean.map_or(text, |clean| String::from_utf8_lossy(&clean).into_owned())
+        };
+        self.secrets().into_iter().fold(text.to_owned(), scrub)
     }
 }
 

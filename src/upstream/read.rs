@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem::Finder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -16,7 +15,8 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::feed::{Closed, Sender};
 use super::provider::Call;
-use super::proxy::{handed_on, scrubbed};
+use super::proxy::handed_on;
+use super::secret::Secret;
 use super::split::{Piece, Splitter, is_comment};
 use crate::cast::Cast;
 use crate::cast::block::Block;
@@ -42,7 +42,7 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 pub(super) struct Reader<'a> {
     call: &'a Call,
     /// What must not come back from the provider.
-    keys: Vec<Finder<'a>>,
+    keys: Vec<Secret<'a>>,
     limits: &'a Limits,
     cast: &'a Cast,
     feed: Sender,
@@ -266,8 +266,8 @@ impl<'a> Reader<'a> {
         while let Some(piece) = self.pieces.front_mut() {
             // Everybody who may watch will have it, and so will the disk.
             for key in &self.keys {
-                if key.find(&piece.bytes).is_some() {
-                    piece.bytes = scrubbed(&piece.bytes, key.needle()).into();
+                if let Some(clean) = key.taken_out(&piece.bytes) {
+                    piece.bytes = clean.into();
                 }
             }
             let bytes = self.bytes.saturating_add(piece.bytes.len() as u64);

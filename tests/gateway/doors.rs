@@ -326,7 +326,8 @@ async fn no_key_of_ours_reaches_a_provider_wherever_it_stands() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_provider_says_of_its_key_and_for_its_own_name_stays_here() {
-    let said = format!(r#"{{"error":{{"message":"bad key Bearer {PROVIDERS_KEY}"}}}}"#);
+    let escaped: String = PROVIDERS_KEY.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    let said = format!(r#"{{"error":{{"message":"bad key Bearer {PROVIDERS_KEY}, {escaped}"}}}}"#);
     let script = Script::new("401 Unauthorized", "application/json")
         .header("x-echo", &format!("Bearer {PROVIDERS_KEY}"))
         .header("access-control-allow-origin", "*")
@@ -336,14 +337,14 @@ async fn what_a_provider_says_of_its_key_and_for_its_own_name_stays_here() {
     let mut config = every_family(&provider);
     config.providers[0].api_key_env = Some("KEY".into());
     let gateway = Gateway::start_with(&config, &[("KEY", PROVIDERS_KEY)]);
-    for is_streaming in [false, true] {
-        let mut reply = gateway.send(&asks(CHAT, &json!({ "model": "m", "stream": is_streaming }))).await;
+    for (path, is_streaming) in [(CHAT, false), (CHAT, true), ("/v1/embeddings", false)] {
+        let mut reply = gateway.send(&asks(path, &json!({ "model": "m", "stream": is_streaming }))).await;
         assert_eq!(reply.status, 401);
         assert!(!format!("{:?}", reply.headers).contains(PROVIDERS_KEY));
         assert_eq!((reply.header("access-control-allow-origin"), reply.header("x-echo")), (None, None));
         assert_ne!(reply.header("tokencast-ticket"), Some("theirs"));
         let (body, _) = reply.body.whole().await;
-        let body = String::from_utf8(body).unwrap();
+        let body = serde_json::from_slice::<Value>(&body).unwrap().to_string();
         assert!(!body.contains(PROVIDERS_KEY) && body.contains("[redacted]"), "{body}");
     }
 }
