@@ -3,12 +3,13 @@ import { test } from "node:test";
 import { Backoff } from "../src/backoff.js";
 import type { StreamEvent } from "../src/event.js";
 import { Fold } from "../src/fold.js";
+import { follow } from "../src/follow.js";
 import { unsupported } from "../src/gateway.js";
 import { Meter } from "../src/meter.js";
 import { Painter } from "../src/paint.js";
 import { Queue } from "../src/queue.js";
 import { parseTarget } from "../src/target.js";
-import { LOG, TEXT, World } from "./world.js";
+import { LOCATED, LOG, records, TEXT, transport, World } from "./world.js";
 
 test("fold: channels are kept apart, and the end is there", () => {
   const fold = new Fold();
@@ -125,4 +126,37 @@ test("meter: blocks per second over two seconds", () => {
   for (let at = 0; at <= 10_000; at += 10) meter.note(at, at / 10);
   assert.ok(Math.abs(meter.perSecond(10_000) - 100) < 1);
   assert.equal(meter.perSecond(20_000), 0);
+});
+
+test("session: what the gateway closed because it was idle is opened again for the next stream", async () => {
+  const world = new World(() => Response.json(LOCATED));
+  const { WebTransport, peers } = transport({
+    message: (peer, { type, subscription }) => {
+      if (type === "hello") peer.say({ type: "welcome", subscriptions_max: 64 });
+      if (type !== "subscribe") return;
+      peer.say({ type: "subscribed", subscription });
+      peer.stream([records(subscription as number, 0)]);
+    },
+  });
+  world.WebTransport = WebTransport;
+  const next = async (): Promise<void> => {
+    const stream = follow("https://gateway/v1/streams/s", { transport: "webtransport", environment: world });
+    await world.run(1000);
+    assert.deepEqual([stream.outcome?.reason, stream.fold.text, stream.stats().reconnects], ["ended", TEXT, 0]);
+  };
+  await next();
+  await next();
+  assert.equal(peers.length, 1, "it is kept for the next one");
+  peers[0]!.say({ type: "bye", code: "idle", retry_ms: 0 });
+  await next();
+  assert.equal(peers.length, 2);
+  // Told while the next subscription was on its way.
+  const late = transport({ message: (peer, { type }) => (type === "subscribe" ? peer.say({ type: "bye", code: "idle", retry_ms: 0 }) : undefined) });
+  await world.run(20_000);
+  world.WebTransport = late.WebTransport;
+  const stream = follow("https://gateway/v1/streams/s", { transport: "webtransport", environment: world });
+  await world.run(100);
+  world.WebTransport = WebTransport;
+  await world.run(5000);
+  assert.deepEqual([late.peers.length, stream.outcome?.reason, stream.fold.text], [1, "ended", TEXT]);
 });

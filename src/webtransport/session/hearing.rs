@@ -1,6 +1,8 @@
 //! What a session does about what its client says.
 
-use super::{HELLO_FIRST, NUMBER_END, SUBSCRIPTIONS_MAX, Session};
+use tokio::time::Instant;
+
+use super::{HELLO_FIRST, IDLE_WITHIN, NUMBER_END, SUBSCRIPTIONS_MAX, Session};
 use crate::auth::Credential;
 use crate::cast::end::Why;
 use crate::edge::cursor::Cursor;
@@ -38,10 +40,10 @@ impl Session {
                 return Some(self.fail("unsupported_version", message));
             }
             Request::Hello { .. } => {
-                self.greeted = true;
-                if self.implicit.is_none() {
-                    self.ends_at = None;
+                if !self.greeted && self.implicit.is_none() {
+                    self.ends_at = Some(Instant::now() + IDLE_WITHIN);
                 }
+                self.greeted = true;
                 self.say(&Reply::Welcome {
                     version: msgpack::VERSION,
                     subscriptions_max: SUBSCRIPTIONS_MAX,
@@ -171,7 +173,6 @@ impl Session {
         let (connection, edge) = (self.connection.clone(), self.around.edge.clone());
         let opening = async move { follow(&connection, &edge, ask).await };
         self.subscriptions.insert(number, Subscription::new(opening));
-        self.ends_at = None;
         Ok(())
     }
 
@@ -186,6 +187,12 @@ impl Session {
         self.refuse(&Refusal::bad_request(code, message), None);
         self.say(&Reply::Bye { code, retry_ms: 0 });
         Code::Protocol
+    }
+
+    /// Tells that it has followed nothing for too long, which is nothing bad.
+    pub(super) fn idle(&mut self) -> Code {
+        self.say(&Reply::Bye { code: "idle", retry_ms: 0 });
+        Code::Done
     }
 
     pub(super) fn say(&mut self, reply: &Reply<'_>) {

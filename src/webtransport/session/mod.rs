@@ -35,6 +35,8 @@ const SUBSCRIPTIONS_MAX: usize = 64;
 const NUMBER_END: u32 = 1 << 31;
 /// Until a session that follows many has said hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(3);
+/// How long a session that may follow many may follow nothing.
+const IDLE_WITHIN: Duration = Duration::from_secs(30);
 /// How long a client may take to close a session in which everything was said.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long the last words may take to be said, and to arrive at a client that is far away or has stood still.
@@ -76,7 +78,7 @@ pub(super) struct Session {
     greeted: bool,
     /// The subscription that nobody had to ask for.
     implicit: Option<u32>,
-    /// When the session is closed, or given up.
+    /// When the session is closed, or given up, unless it follows something.
     ends_at: Option<Instant>,
     /// When those who have been told to leave and take nothing are left behind.
     leaves_by: Option<Instant>,
@@ -212,14 +214,22 @@ impl Session {
         let stalled = self.around.stalled;
         let stuck = self.subscriptions.values().filter_map(|one| one.gives_up_at(stalled)).min();
         let deaf = self.answers.as_ref().and_then(Answers::stuck).map(|since| since + stalled);
-        [self.ends_at, self.leaves_by, stuck, deaf].into_iter().flatten().min()
+        [self.idle_until(), self.leaves_by, stuck, deaf].into_iter().flatten().min()
+    }
+
+    /// When it is over, if it follows nothing until then. What has yet to come about may be nothing.
+    fn idle_until(&self) -> Option<Instant> {
+        self.ends_at.filter(|_| self.subscriptions.is_empty())
     }
 
     fn late(&mut self) -> Option<Code> {
         let now = Instant::now();
-        if self.ends_at.is_some_and(|at| at <= now) {
-            let is_done = self.implicit.is_some();
-            return Some(if is_done { Code::Done } else { self.fail("hello_expected", HELLO_FIRST) });
+        if self.idle_until().is_some_and(|at| at <= now) {
+            return Some(match self.implicit {
+                Some(_) => Code::Done,
+                None if self.greeted => self.idle(),
+                None => self.fail("hello_expected", HELLO_FIRST),
+            });
         }
         let stalled = self.around.stalled;
         let is_over = |since: Instant| since + stalled <= now;
@@ -245,6 +255,7 @@ impl Session {
         let is_asked_for = self.implicit != Some(number);
         match event {
             Event::Subscribed { stream, after, tail, status } => {
+                self.ends_at = None;
                 if is_asked_for {
                     let (subscription, stream) = (u64::from(number), &stream);
                     self.say(&Reply::Subscribed { subscription, stream, after, tail, status });
@@ -267,8 +278,10 @@ impl Session {
                 }
             }
         }
-        if self.implicit.is_some() && self.subscriptions.is_empty() {
-            self.ends_at = Some(Instant::now() + LINGER);
+        if self.subscriptions.is_empty() {
+            let within = if self.implicit.is_some() { LINGER } else { IDLE_WITHIN };
+            // What was refused gives nobody more time.
+            self.ends_at.get_or_insert_with(|| Instant::now() + within);
         }
         None
     }

@@ -1,6 +1,7 @@
 //! Sessions over WebTransport: what the behaviours that run over every transport do not ask.
 
 mod drain;
+mod idle;
 mod pace;
 mod refused;
 
