@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-#
 #   docker build -t tokencast .
 #   docker run --rm -p 8080:8080 -p 4433:4433/udp -v tokencast:/data -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
 #
@@ -8,7 +6,8 @@
 
 ARG RUST_VERSION=1.95
 
-FROM rust:${RUST_VERSION}-slim-bookworm AS build
+# Debian 13 in both, for one C library.
+FROM rust:${RUST_VERSION}-slim-trixie AS build
 WORKDIR /src
 
 # 1. Dependencies alone, over empty sources: this layer changes only with the manifests.
@@ -28,7 +27,11 @@ RUN touch src/main.rs src/lib.rs \
     && mkdir /data
 
 # glibc and the system's CA certificates, and no shell.
-FROM gcr.io/distroless/cc-debian12
+FROM gcr.io/distroless/cc-debian13
+LABEL org.opencontainers.image.title="tokencast" \
+      org.opencontainers.image.description="An AI token-stream fan-out gateway: one POST, one ordered log, any number of viewers." \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /src/target/release/tokencast /usr/local/bin/tokencast
 # Where the journal lives: mount a volume, or it ends with the container.
 COPY --from=build --chown=65532:65532 /data /data
