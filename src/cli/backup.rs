@@ -26,7 +26,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let journal = match options.settings.sources().load() {
+    let journal = match options.settings.beside().load() {
         Ok(config) => config.journal,
         Err(problems) => return fail(USAGE, problems),
     };

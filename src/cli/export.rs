@@ -59,7 +59,7 @@ enum Format {
 type Problem = (u8, String);
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let journal = match options.settings.sources().load() {
+    let journal = match options.settings.beside().load() {
         Ok(config) => config.journal,
         Err(problems) => return fail(USAGE, problems),
     };

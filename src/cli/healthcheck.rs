@@ -19,7 +19,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: &Options) -> ExitCode {
-    let config = match options.settings.sources().load() {
+    let config = match options.settings.beside().load() {
         Ok(config) => config,
         Err(problems) => return fail(USAGE, problems),
     };

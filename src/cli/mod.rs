@@ -95,6 +95,13 @@ impl Settings {
         }
         Sources { file: self.config.clone(), variables: variables(), flags, providers: self.provider.clone() }
     }
+
+    /// The same for a command beside the gateway: it listens nowhere, so that nobody has to bring it the keys.
+    fn beside(&self) -> Sources {
+        let mut sources = self.sources();
+        sources.flags.push(("auth.insecure_open", Value::Boolean(true)));
+        sources
+    }
 }
 
 /// The environment, as far as it is text.

@@ -42,7 +42,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let config = match options.settings.sources().load() {
+    let config = match options.settings.beside().load() {
         Ok(config) => config,
         Err(problems) => return fail(USAGE, problems),
     };

@@ -178,3 +178,18 @@ async fn a_backup_that_cannot_be_says_why() {
     run(&gateway, &["backup", &path("new.db")]).refused(1, "no database of tokencast");
     assert_eq!(names(&directory), ["copy.db", "link.db", "used.db-wal"]);
 }
+
+/// As a container does that was given the volume and nothing else: its image listens on all addresses.
+#[tokio::test]
+async fn what_listens_nowhere_needs_no_key() {
+    let mut gateway = Gateway::new("http://127.0.0.1:9/v1", "");
+    gateway.start().await;
+    gateway.readiness(200).await;
+    let config = home(&gateway).join("keyless.toml");
+    let open = format!("[http]\nlisten = \"0.0.0.0:0\"\n[journal]\npath = {:?}\n", gateway.database);
+    std::fs::write(&config, open).unwrap();
+    with(&config, &["check"]).refused(2, "Add a key");
+    with(&config, &["backup", copies(&gateway).join("copy.db").to_str().unwrap()]).well();
+    with(&config, &["ticket", "mine"]).well();
+    with(&config, &["export", "x"]).refused(3, "x");
+}
