@@ -1,5 +1,5 @@
 #   docker build -t tokencast .
-#   docker run --rm -p 8080:8080 -p 4433:4433/udp -v tokencast:/data -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
+#   docker run --rm --stop-timeout 60 -p 8080:8080 -p 4433:4433/udp -v tokencast:/data -e OPENAI_API_KEY -e TOKENCAST_AUTH__KEYS='[{name="app",sha256="…"}]' tokencast
 #
 # The image listens on 0.0.0.0 and therefore does not start without a key: `docker run --rm tokencast key` makes one and
 # prints its SHA-256. docs/operations.md has the rest.
