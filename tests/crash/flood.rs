@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::crowd::Witness;
+use crate::crowd::{NO_DISK, Witness};
 use crate::gateway::Gateway;
 use crate::process::{Process, is_long};
 use crate::provider::{Provider, request};
@@ -57,6 +57,7 @@ async fn a_provider_that_floods_holds_up_nobody_else() {
         );
     }
     let mut gateway = Gateway::new(&provider.url, &settings);
+    gateway.variables.push((NO_DISK.0.into(), NO_DISK.1.into()));
     gateway.start().await;
     let client = gateway.client();
     let kind = r#"{"simulate": {"rate": 60, "tokens": 100000}}"#;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::crowd::Witness;
+use crate::crowd::{NO_DISK, Witness};
 use crate::gateway::{Gateway, KEY};
 use crate::provider::{Provider, request};
 
@@ -30,6 +30,7 @@ async fn asks_and_goes(addr: SocketAddr, head: &'static str, body: Arc<str>) {
 async fn who_asks_for_much_holds_up_nobody_else() {
     let provider = Provider::start().await;
     let mut gateway = Gateway::new(&provider.url, "[log]\nlevel = \"warn\"\n");
+    gateway.variables.push((NO_DISK.0.into(), NO_DISK.1.into()));
     gateway.start().await;
     let client = gateway.client();
     let large = r#"{"simulate": {"tokens": 256, "token_bytes": 65536, "rate": 0}}"#;
