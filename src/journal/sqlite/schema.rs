@@ -210,7 +210,9 @@ fn lock(path: &Path) -> Result<[File; 2], OpenError> {
         made.map_err(fail("its directory cannot be made"))?;
     }
     let name = beside(path, ".lock");
-    let by_path = File::options().create(true).truncate(false).write(true).open(name).map_err(no_lock)?;
+    // Who may read it may lock it, too.
+    let by_path = File::options().create(true).truncate(false).write(true).mode(0o600).open(name);
+    let by_path = by_path.map_err(no_lock)?;
     let take = |file: &File| match file.try_lock() {
         Ok(()) => Ok(()),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
@@ -227,7 +229,7 @@ fn lock(path: &Path) -> Result<[File; 2], OpenError> {
 /// Takes from others what a copy or a restore has given to them: contents, and the secret that signs tickets.
 fn keep_private(path: &Path) {
     const OTHERS: u32 = 0o007;
-    for path in ["", "-wal", "-shm", "-owed"].map(|suffix| beside(path, suffix)) {
+    for path in ["", "-wal", "-shm", "-owed", ".lock"].map(|suffix| beside(path, suffix)) {
         let Ok(mode) = path.metadata().map(|metadata| metadata.permissions().mode()) else { continue };
         if mode & OTHERS != 0 {
             let kept = fs::set_permissions(&path, Permissions::from_mode(mode & !OTHERS));

@@ -27,11 +27,13 @@ fn what_others_can_read_becomes_private() {
     let directory = Directory::new();
     let path = directory.path();
     drop(open(&path, Durability::Commit).unwrap());
-    let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(), 0o600);
-    fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
-    drop(open(&path, Durability::Commit).unwrap());
-    assert_eq!(mode(), 0o660, "a group may be how a volume is shared");
+    for path in [path.clone(), beside(&path, ".lock")] {
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+        drop(open(&directory.path(), Durability::Commit).unwrap());
+        assert_eq!(mode(), 0o660, "a group may be how a volume is shared");
+    }
 }
 
 #[test]
